@@ -1,0 +1,1 @@
+"""Networks, training, frame scores, aggregation, verdicts."""

@@ -1,0 +1,1 @@
+"""Corpus layouts to an index, frames by timestamp, faces, square crops."""

@@ -1,0 +1,1 @@
+"""What the stages share: errors, tables, options, the map over many videos, the demo corpus."""

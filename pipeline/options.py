@@ -1,0 +1,74 @@
+"""One frozen dataclass of options per function; flags, help texts, defaults and the run record derive from it.
+
+    @dataclass(frozen=True)
+    class FrameOptions:
+        every: float = option(3.0, "seconds between two sampled frames")
+
+Flags carry the field's name with dashes (`--every`, `--min-face`). A `bool` becomes `--flag/--no-flag`.
+"""
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import types
+import typing
+from typing import Any, Sequence, TypeVar
+
+from pipeline.errors import OptionsError
+
+T = TypeVar("T")
+
+
+def option(default: Any, help: str, choices: Sequence[Any] | None = None) -> Any:
+    """A dataclass field with the sentence that `--help` shows (units included) and the values allowed."""
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+
+
+def add_flags(parser: argparse.ArgumentParser, *classes: type) -> None:
+    """Add one flag per field of each options dataclass."""
+    for cls in classes:
+        hints = typing.get_type_hints(cls)
+        group = parser.add_argument_group(cls.__name__)
+        for field in dataclasses.fields(cls):
+            kind = _plain_type(hints[field.name])
+            shown = field.metadata["help"] + ("" if field.default is None else f" (default {field.default})")
+            flag = "--" + field.name.replace("_", "-")
+            if kind is bool:
+                group.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default,
+                                   help=field.metadata["help"])
+            else:
+                group.add_argument(flag, type=kind, default=field.default, choices=field.metadata["choices"],
+                                   metavar=None if field.metadata["choices"] else kind.__name__.upper(),
+                                   help=shown.replace("%", "%%"))
+
+
+def from_flags(cls: type[T], arguments: argparse.Namespace) -> T:
+    """Build the options dataclass from parsed flags.
+
+    Raises OptionsError when the dataclass refuses a value (its `__post_init__` raises ValueError).
+    """
+    try:
+        return cls(**{field.name: getattr(arguments, field.name)
+                      for field in dataclasses.fields(typing.cast(Any, cls))})
+    except ValueError as error:
+        raise OptionsError(str(error)) from None
+
+
+def as_record(options: Any) -> dict[str, Any]:
+    """The options as a plain dict, for checkpoints, run records and comparisons."""
+    return dataclasses.asdict(options)
+
+
+def from_record(cls: type[T], record: dict[str, Any]) -> T:
+    """The reverse of `as_record`; unknown fields are an error, so that an old record never half-applies."""
+    known = {field.name for field in dataclasses.fields(typing.cast(Any, cls))}
+    if unknown := sorted(set(record) - known):
+        raise OptionsError(f"{cls.__name__} has no option {unknown}; it has {sorted(known)}")
+    return cls(**record)
+
+
+def _plain_type(hint: Any) -> type:
+    """`float | None` is a float on the command line."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return next(a for a in typing.get_args(hint) if a is not type(None))
+    return hint

@@ -1,0 +1,151 @@
+"""The tables that one stage hands to the next: their columns, written whole or not at all.
+
+A table is a CSV file that a spreadsheet opens. It is written under a temporary name, synced and renamed, and last of
+all that a stage writes: a table that exists is finished. Rows are sorted by the table's keys, so the same input gives
+the same bytes. `label` is 0 for real and 1 for fake everywhere.
+"""
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import TableError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Columns in order with their pandas types. Strings are never missing: "" says that a thing is not known.
+INDEX = {
+    "video_id": "str",      # path relative to the corpus root, with /
+    "label": "int64",       # 0 real, 1 fake
+    "dataset": "str",       # the layout it was recognised as, "Celeb-DF-v2"
+    "method": "str",        # what made the fake, "" for reals
+    "target_id": "str",     # the person filmed; the person whose pictures drive the fake
+    "source_id": "str",     # the person whose face a fake wears; "" for reals
+    "original": "str",      # video_id of the real a fake was made from, "" where unknown and for reals
+    "official": "str",      # part in the corpus' official list: train, val, test or ""
+}
+VIDEOS = {
+    "video_id": "str",
+    "label": "int64",
+    "status": "str",        # ok, no_face, unreadable, error
+    "reason": "str",        # one sentence where the status is not ok, or where frames are missing
+    "n_asked": "int64",     # frames that the time marks ask for
+    "n_read": "int64",      # frames that could be read
+    "n_faces": "int64",     # frames with a main face, and so crops
+    "width_px": "int64",    # of the displayed picture (after rotation)
+    "height_px": "int64",
+    "duration_s": "float64",  # last minus first displayed timestamp
+}
+FACES = {
+    "video_id": "str",
+    "time_s": "float64",    # from the first displayed frame
+    "frame": "int64",       # number of the frame in display order, from 0
+    "face": "int64",        # number of the face in its frame, the main face is 0
+    "x0": "float64", "y0": "float64", "x1": "float64", "y1": "float64",  # px of the full frame, origin top left
+    **{f"{axis}_{name}": "float64" for name in ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
+       for axis in "xy"},   # left and right as seen by the viewer
+    "confidence": "float64",  # of the detector, [0, 1]
+    "n_faces": "int64",     # faces in this frame
+    "track": "int64",       # 0 until people are told apart
+    "crop": "str",          # crop file relative to the faces folder, "" for a face that is not the main one
+}
+SPLIT = {
+    "video_id": "str",
+    "label": "int64",
+    "part": "str",          # train, val, test or dropped
+    "group": "str",         # what was kept whole: an identity component, a source video, or the video itself
+}
+FRAME_SCORES = {
+    "video_id": "str",
+    "time_s": "float64",
+    "frame": "int64",
+    "score": "float64",     # P(fake) in [0, 1]
+    "crop": "str",
+}
+VIDEO_SCORES = {
+    "video_id": "str",
+    "label": "int64",
+    "part": "str",          # val or test
+    "method": "str",
+    "group": "str",         # identity group or source video: what bootstrap intervals resample
+    "status": "str",        # as in VIDEOS
+    "reason": "str",
+    "n_asked": "int64",
+    "n_read": "int64",
+    "n_faces": "int64",
+    "score": "float64",     # P(fake) aggregated over frames; missing where the verdict is undecided for want of faces
+    "verdict": "str",       # real, fake, undecided
+}
+SORT_KEYS = ("video_id", "frame", "face")
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write a file whole or not at all: temporary name in the same folder, fsync, rename."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix="." + path.name[:40] + ".")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write JSON whole or not at all; NaN is refused, since JSON has none."""
+    write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def write_table(path: str | Path, rows: pd.DataFrame | list[dict], columns: dict[str, str],
+                only_if_changed: bool = False) -> bool:
+    """Write a table with exactly `columns`, sorted by its keys. Returns whether the file was written.
+
+    only_if_changed: leave a file with the same bytes untouched, so that make does not think it newer.
+    Raises TableError when a column is missing or a value does not fit its type.
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame(rows, columns=None if len(rows) else list(columns))
+    if missing := [c for c in columns if c not in frame.columns]:
+        raise TableError(f"{path}: the rows lack {missing}")
+    frame = frame[list(columns)].astype(columns)
+    frame = frame.sort_values([k for k in SORT_KEYS if k in columns], kind="stable")
+    text = io.StringIO()
+    # 10 digits: far below a pixel or a microsecond, and the same text on every machine.
+    frame.to_csv(text, index=False, float_format="%.10g", lineterminator="\n")
+    content = text.getvalue().encode("utf-8", "surrogateescape")
+    if only_if_changed and Path(path).is_file() and Path(path).read_bytes() == content:
+        return False
+    write_bytes(path, content)
+    return True
+
+
+def read_table(path: str | Path, columns: dict[str, str]) -> pd.DataFrame:
+    """Read a table written by `write_table`.
+
+    Raises TableError when it is missing, empty, damaged or has other columns.
+    """
+    import pandas as pd
+
+    if not Path(path).is_file():
+        raise TableError(f"{path} does not exist: run the stage that makes it first (`make` lists the stages)")
+    try:
+        frame = pd.read_csv(path, dtype=columns, keep_default_na=False, encoding_errors="surrogateescape",
+                            na_values={c: [""] for c, kind in columns.items() if kind == "float64"})
+    except (ValueError, pd.errors.ParserError) as error:
+        raise TableError(f"{path} is not a table of this version ({error}): remove it and make it again") from None
+    if list(frame.columns) != list(columns):
+        raise TableError(f"{path} has the columns {list(frame.columns)}, expected {list(columns)}: "
+                         "remove it and make it again")
+    return frame

@@ -1,0 +1,1 @@
+"""Scores to figures and one self-contained page. Draws only: every number comes from classify."""
