@@ -1,0 +1,156 @@
+"""Faces of a frame by MTCNN (facenet-pytorch's networks and weights), and square crops of the full frame.
+
+Detection looks at a bounded copy of the frame; boxes and landmarks are scaled back and crops are cut from the full
+frame. Training and judging crop with the same function and the same options, which the checkpoint carries.
+
+What this module does not know: who is who. Faces of one frame are ordered by size, the largest is the main face.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Sequence
+
+from pipeline.errors import OptionsError
+from pipeline.options import option
+
+if TYPE_CHECKING:
+    import numpy as np
+
+THRESHOLDS = (0.6, 0.7, 0.7)  # of P-, R- and O-Net: facenet-pytorch's defaults; min_confidence decides afterwards
+GPU_BATCH = 16                # frames of one clip at once on a GPU; on a CPU one by one is faster (measured)
+
+
+@dataclass(frozen=True)
+class FaceOptions:
+    """How faces are found and cropped."""
+
+    detect_side: int = option(640, "long side in px of the bounded copy that the detector sees; 0 for the full frame")
+    min_face: int = option(20, "smallest face to look for, in px of the bounded copy")
+    min_confidence: float = option(0.9, "detector confidence below which a face is not recorded, 0 to 1")
+    margin: float = option(1.3, "side of the square crop in lengths of the box's longer side (1.3: 15 % a side)")
+    crop_px: int = option(224, "side of the stored crop in px")
+
+    def __post_init__(self) -> None:
+        if self.detect_side and self.detect_side < 40:
+            raise ValueError(f"detect_side must be 0 or at least 40 px, got {self.detect_side}")
+        if self.min_face < 12:
+            raise ValueError(f"min_face must be at least 12 px (P-Net's window), got {self.min_face}")
+        if not 0 <= self.min_confidence <= 1:
+            raise ValueError(f"min_confidence must be between 0 and 1, got {self.min_confidence}")
+        if not 1 <= self.margin <= 4:
+            raise ValueError(f"margin must be between 1 and 4 box lengths, got {self.margin}")
+        if self.crop_px < 16:
+            raise ValueError(f"crop_px must be at least 16 px, got {self.crop_px}")
+
+
+class Face(NamedTuple):
+    """One face of a frame.
+
+    box: float32 (4,), x0 y0 x1 y1 in px of the full frame, origin top left, may reach over the border.
+    landmarks: float32 (5, 2), x y of left eye, right eye, nose, left and right mouth corner as the viewer sees them.
+    confidence: of O-Net, 0 to 1.
+    """
+
+    box: np.ndarray
+    landmarks: np.ndarray
+    confidence: float
+
+
+class Detector:
+    """MTCNN on one device.
+
+    device: "auto" (CUDA, else MPS, else CPU) or a torch device. Weights ship inside the facenet-pytorch wheel.
+    """
+
+    def __init__(self, options: FaceOptions, device: str = "auto"):
+        from facenet_pytorch import MTCNN
+
+        self.options = options
+        self.device = pick_device(device)
+        self._mtcnn = MTCNN(keep_all=True, min_face_size=options.min_face, thresholds=list(THRESHOLDS),
+                            device=self.device)
+        self.batch = GPU_BATCH if self.device != "cpu" else 1
+
+    def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
+        """Faces of each frame, largest first. frames: uint8 RGB (height, width, 3), all of one size."""
+        import numpy as np
+
+        if not frames:
+            return []
+        small, factors = _bounded(frames, self.options.detect_side)
+        if min(small.shape[1:3]) < self.options.min_face:
+            return [[] for _ in frames]  # the pyramid would be empty, on which facenet-pytorch raises
+        found = []
+        for boxes, confidences, landmarks in zip(*self._mtcnn.detect(small, landmarks=True)):
+            faces = [] if boxes is None else [
+                Face(_scaled(box, factors), _scaled(points, factors), float(confidence))
+                for box, confidence, points in zip(boxes, confidences, landmarks)
+                if confidence >= self.options.min_confidence]
+            found.append(sorted(faces, key=_area, reverse=True))
+        return found
+
+
+def crop_square(frame: np.ndarray, box: np.ndarray, options: FaceOptions) -> np.ndarray:
+    """The square around a face box, cut from the full frame: uint8 RGB (crop_px, crop_px, 3), never squeezed.
+
+    The square has `margin` times the box's longer side and the box's centre. At the border it is shifted inwards;
+    where it is larger than the frame, the frame's edge is repeated.
+    """
+    import cv2
+
+    height, width = frame.shape[:2]
+    side = max(2, round(options.margin * float(max(box[2] - box[0], box[3] - box[1]))))
+    x = _place((box[0] + box[2]) / 2, side, width)
+    y = _place((box[1] + box[3]) / 2, side, height)
+    inside = frame[max(y, 0):min(y + side, height), max(x, 0):min(x + side, width)]
+    if inside.shape[:2] != (side, side):
+        inside = cv2.copyMakeBorder(inside, max(-y, 0), max(y + side - height, 0), max(-x, 0),
+                                    max(x + side - width, 0), cv2.BORDER_REPLICATE)
+    # Area averaging is free of aliasing when shrinking; cubic is the usual choice for enlarging.
+    how = cv2.INTER_AREA if side > options.crop_px else cv2.INTER_CUBIC
+    return cv2.resize(inside, (options.crop_px, options.crop_px), interpolation=how)
+
+
+def pick_device(device: str) -> str:
+    """Resolve "auto" to cuda, mps or cpu. Raises OptionsError for a device that is not there."""
+    import torch
+
+    have = [name for name, there in (("cuda", torch.cuda.is_available()),
+                                     ("mps", torch.backends.mps.is_available()), ("cpu", True)) if there]
+    if device == "auto":
+        return have[0]
+    if device.split(":")[0] not in have:
+        raise OptionsError(f"device {device!r} is not available here, only {', '.join(have)} (or auto)")
+    return device
+
+
+def _bounded(frames: Sequence[np.ndarray], side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames scaled so that the long side is at most `side` (0: as they are), and the (x, y) factors back."""
+    import cv2
+    import numpy as np
+
+    height, width = frames[0].shape[:2]
+    shrink = min(1.0, side / max(height, width)) if side else 1.0
+    size = max(1, round(width * shrink)), max(1, round(height * shrink))
+    if shrink < 1:
+        frames = [cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames]
+    return np.stack(frames), np.array([width / size[0], height / size[1]], np.float32)
+
+
+def _scaled(pairs: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """A flat box (4,) or points (5, 2) times an (x, y) factor, as float32: facenet-pytorch's dtypes vary."""
+    import numpy as np
+
+    array = np.asarray(pairs, np.float32)
+    return (array.reshape(-1, 2) * factors).reshape(array.shape)
+
+
+def _area(face: Face) -> float:
+    return float((face.box[2] - face.box[0]) * (face.box[3] - face.box[1]))
+
+
+def _place(centre: float, side: int, length: int) -> int:
+    """Start of an interval of `side` px about `centre`: shifted into [0, length) if it fits, else centred on it."""
+    if side > length:
+        return round((length - side) / 2)
+    return min(max(round(float(centre) - side / 2), 0), length - side)
