@@ -1,0 +1,329 @@
+"""How good the scores are: the numbers of a report, each with its interval or the reason why there is none.
+
+Fake is the positive class, higher scores are faker, a score >= threshold is called fake. A number that cannot be
+computed is None with a reason, never .5 and never NaN. Videos that could not be judged are counted in two ways:
+
+left_out   only judged videos count
+as_wrong   a failed video is a wrong call; where a score is needed a failed real has 1 and a failed fake 0, the worst
+           there is. Log-loss would then hang on the clipping alone, so it is None as soon as one video failed.
+
+Intervals are percentile bootstraps that draw whole groups (what the split kept whole), since clips of one person are no
+independent trials. One set of vectorised functions computes the numbers and, weighted by how often each group was
+drawn, all resamples at once.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import TableError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc", "ap", "eer", "log_loss")
+RESAMPLES = 2000      # a percentile interval needs at least 1,000 (Efron and Tibshirani 1993, section 13.3)
+SEED = 0
+LEVEL = 0.95
+# Groups that must hold a real, and as many that must hold a fake. With three groups every ninth resample is one group
+# three times, so the ends of the interval are just the best and the worst group; with five it is one in 625.
+MIN_GROUPS = 5
+FEW_GROUPS = 20       # below, bootstraps of groups tend to be too narrow (Cameron, Gelbach and Miller 2008): said aloud
+MAX_UNDEFINED = 0.05  # share of resamples without a value (a class was not drawn) above which there is no interval
+BINS = 10             # of the calibration, equally wide
+MIN_CALIBRATION = 50  # scores for a calibration error: five a bin; below, it measures the sample and not the model
+EPS = 1e-7            # log-loss clips scores to [EPS, 1 - EPS]
+_CHUNK = 4_000_000    # weights held at once by the bootstrap, 32 MB
+
+Cell = dict[str, Any]  # {"value", "low", "high": float | None, "reason": str}
+
+
+def evaluate(videos: pd.DataFrame, frames: pd.DataFrame, threshold: float, part: str = "test",
+             originals: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """All numbers of one part, ready for JSON.
+
+    videos, frames: tables with the columns of VIDEO_SCORES and FRAME_SCORES. threshold: in [0, 1], the one the verdicts
+    were made with; frames are called with it too. originals: video_id of each fake -> the real it was made from. Where
+    there are too few groups, intervals then resample source videos instead, and their `by` says so.
+
+    Returns {part, threshold, bootstrap, n, video, frame, calibration}; `video` and `frame` hold `all`, `methods` and
+    `groups` (a method's fakes against all reals; groups of at least two videos), each with a block per way of counting
+    {n_real, n_fake, n_groups, by, note, confusion, metrics: {name: {value, low, high, reason}}}. Frames know only
+    left_out. Raises TableError where the tables contradict themselves or the threshold.
+    """
+    rows = videos_of(videos, part, threshold, originals)
+    if not frames["score"].between(0, 1).all():
+        raise TableError("the frame scores have a score outside [0, 1] or none: score the videos again")
+    faces = frames[["video_id", "score"]].merge(rows.drop(columns="score"), on="video_id", how="inner")
+    faces["judged"], faces["call"] = True, (faces["score"] >= threshold).astype("int64")
+    faces = faces.sort_values(["video_id", "score"], kind="stable", ignore_index=True)
+    failed = rows[~rows["judged"]]
+    return {
+        "part": part, "threshold": float(threshold),
+        "bootstrap": {"resamples": RESAMPLES, "seed": SEED, "level": LEVEL, "min_groups": MIN_GROUPS},
+        "n": {"videos": len(rows), "real": int((rows["label"] == 0).sum()), "fake": int((rows["label"] == 1).sum()),
+              "judged": int(rows["judged"].sum()), "failed": len(failed),
+              "failed_real": int((failed["label"] == 0).sum()), "failed_fake": int((failed["label"] == 1).sum()),
+              "frames": len(faces), "groups": int(rows["group"].nunique())},
+        "video": _level(rows, "video"), "frame": _level(faces, "frame"),
+        "calibration": {"video": calibration(rows[rows["judged"]]), "frame": calibration(faces)},
+    }
+
+
+def videos_of(videos: pd.DataFrame, part: str, threshold: float,
+              originals: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """The videos of one part sorted by video_id, with `judged` (bool), `call` (0, 1, meaningless where not judged),
+    `source` (its original, itself for a real) and named methods.
+
+    Raises TableError where the table contradicts itself or the threshold.
+    """
+    rows = videos[videos["part"] == part].sort_values("video_id", ignore_index=True)
+    if len(double := rows.loc[rows["video_id"].duplicated(), "video_id"]):
+        raise TableError(f"the video scores have {double.iloc[0]} twice: score the videos again")
+    if len(strange := rows[~rows["label"].isin([0, 1]) | ~rows["verdict"].isin(["real", "fake", "undecided"])
+                           | (rows["score"].notna() & ~rows["score"].between(0, 1))]):
+        raise TableError(f"the video scores of {strange.iloc[0]['video_id']} have a label, a verdict or a score that "
+                         "does not exist: score the videos again")
+    judged = (rows["status"] == "ok") & (rows["verdict"] != "undecided") & rows["score"].notna()
+    call = (rows["verdict"] == "fake").astype("int64")
+    # The verdict was made from the full score, the table keeps ten digits of it.
+    far = judged & ((rows["score"] >= threshold) != (call == 1)) & ((rows["score"] - threshold).abs() > 1e-9)
+    if far.any():
+        row = rows[far].iloc[0]
+        raise TableError(f"{row['video_id']} is called {row['verdict']} at score {row['score']:.4f}, but the threshold "
+                         f"is {threshold:.4f}: scores and run record are not of one run, score the videos again")
+    source = rows["video_id"].map(lambda name: (originals or {}).get(name) or name) if originals else ""
+    method = rows["method"].where((rows["label"] == 0) | (rows["method"] != ""), "unnamed")
+    return rows.assign(judged=judged, call=call, source=source, method=method.where(rows["label"] == 1, ""))
+
+
+def curves(labels: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
+    """Points of the ROC and the precision-recall curve: the origin, then one per distinct score from the highest down.
+
+    labels: [n], 0 or 1, both present; scores: [n]. Returns fpr, tpr, precision, recall, each [n_cuts + 1] in [0, 1];
+    precision at recall 0 repeats the first one.
+    """
+    import numpy as np
+
+    fp, tp = (c[0] for c in _counts_above(labels, scores, np.ones((1, len(labels)))))
+    precision = tp[1:] / (tp[1:] + fp[1:])
+    return {"fpr": fp / fp[-1], "tpr": tp / tp[-1], "precision": np.concatenate([precision[:1], precision]),
+            "recall": tp / tp[-1]}
+
+
+def calibration(rows: pd.DataFrame) -> dict[str, Any]:
+    """Reliability of scores: {bins: [{low, high, n, mean_score, share_fake}], ece: cell, n}; rows need score, label.
+
+    ece is the mean distance of score and share of fakes over the bins, weighted by n (Naeini et al. 2015). It is to be
+    read with the share of fakes in the corpus in mind: another corpus has another share.
+    """
+    import numpy as np
+
+    scores, labels = rows["score"].to_numpy(float), rows["label"].to_numpy()
+    place = np.minimum((scores * BINS).astype(int), BINS - 1)
+    bins, error = [], 0.0
+    for i in range(BINS):
+        inside = place == i
+        n = int(inside.sum())
+        mean, share = (float(scores[inside].mean()), float(labels[inside].mean())) if n else (None, None)
+        bins.append({"low": i / BINS, "high": (i + 1) / BINS, "n": n, "mean_score": mean, "share_fake": share})
+        error += n * abs(mean - share) if mean is not None and share is not None else 0.0
+    if len(rows) < MIN_CALIBRATION:
+        ece = _cell(reason=f"{len(rows)} scores; a calibration error over {BINS} bins needs {MIN_CALIBRATION}")
+    else:
+        ece = _cell(error / len(rows), reason="no interval is computed for it")
+    return {"bins": bins, "ece": ece, "n": len(rows)}
+
+
+def to_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """`evaluate`'s result as a long table: level, subset, counting, metric, value, low, high, n, reason.
+
+    subset is all, method:NAME or group:NAME; counts (n_real, real_as_fake, …) are metrics like the others; n is the
+    number of videos or frames behind the value. None stays None.
+    """
+    rows = []
+
+    def add(level: str, subset: str, counting: str, metric: str, cell: Cell, n: int) -> None:
+        rows.append({"level": level, "subset": subset, "counting": counting, "metric": metric,
+                     **{key: cell[key] for key in ("value", "low", "high")}, "n": n, "reason": cell["reason"]})
+
+    for level in ("video", "frame"):
+        subsets = {"all": metrics[level]["all"],
+                   **{f"method:{name}": countings for name, countings in metrics[level]["methods"].items()},
+                   **{f"group:{name}": countings for name, countings in metrics[level]["groups"].items()}}
+        for subset, countings in subsets.items():
+            for counting, block in countings.items():
+                cells = {**{name: _cell(block[name]) for name in ("n_real", "n_fake", "n_groups")},
+                         **{name: _cell(count) for name, count in block["confusion"].items()}, **block["metrics"]}
+                for metric, cell in cells.items():
+                    add(level, subset, counting, metric, cell, block["n_real"] + block["n_fake"])
+        add(level, "all", "left_out", "ece", metrics["calibration"][level]["ece"], metrics["calibration"][level]["n"])
+    return rows
+
+
+def _level(rows: pd.DataFrame, level: str) -> dict[str, Any]:
+    """The rows as a whole, per method (its fakes against all reals) and per group of at least two videos."""
+    fakes = rows[rows["label"] == 1]
+    # A resample costs as much as there are frames, so there only the whole part gets intervals.
+    why = "" if level == "video" else "intervals of single methods and groups are computed for videos only"
+    return {
+        "all": _countings(rows, level, ""),
+        "methods": {name: _countings(rows[(rows["label"] == 0) | (rows["method"] == name)], level, why)
+                    for name in sorted(fakes["method"].unique())},
+        "groups": {str(name): _countings(group, level, why) for name, group in rows.groupby("group", sort=True)
+                   if group["video_id"].nunique() > 1},
+    }
+
+
+def _countings(rows: pd.DataFrame, level: str, no_interval: str) -> dict[str, Any]:
+    """One block per way of counting."""
+    blocks = {"left_out": _block(rows[rows["judged"]], 0, level, no_interval)}
+    if level == "video":
+        blocks["as_wrong"] = _block(_as_wrong(rows), int((~rows["judged"]).sum()), level, no_interval)
+    return blocks
+
+
+def _as_wrong(rows: pd.DataFrame) -> pd.DataFrame:
+    """Failed videos turned into the most wrong calls."""
+    wrong = 1 - rows["label"]
+    return rows.assign(call=rows["call"].where(rows["judged"], wrong),
+                       score=rows["score"].where(rows["judged"], wrong.astype(float)))
+
+
+def _block(rows: pd.DataFrame, n_failed: int, level: str, no_interval: str) -> dict[str, Any]:
+    """The numbers of one subset in one way of counting, with intervals unless `no_interval` says why not."""
+    import numpy as np
+
+    labels, scores, calls = rows["label"].to_numpy(), rows["score"].to_numpy(float), rows["call"].to_numpy()
+    confusion = {f"{real}_as_{called}": int(((labels == i) & (calls == j)).sum())
+                 for i, real in enumerate(("real", "fake")) for j, called in enumerate(("real", "fake"))}
+    undefined = _undefined(labels, calls, n_failed, level)
+    point = _numbers(labels, scores, calls, np.ones((1, len(rows)))) if len(rows) else {}
+    by, note, why = ("", "", no_interval) if no_interval else _resampled_by(rows)
+    draws = _resample(labels, scores, calls, rows[by].to_numpy()) if by else {}
+    metrics = {}
+    for metric in METRICS:
+        if metric in undefined:
+            metrics[metric] = _cell(reason=undefined[metric])
+        else:
+            low, high, reason = _interval(draws[metric]) if by else (None, None, why)
+            metrics[metric] = _cell(float(point[metric][0]), low, high, reason)
+    return {"n_real": int((labels == 0).sum()), "n_fake": int((labels == 1).sum()),
+            "n_groups": int(rows["group"].nunique()), "by": by, "note": note, "confusion": confusion,
+            "metrics": metrics}
+
+
+def _cell(value: float | None = None, low: float | None = None, high: float | None = None, reason: str = "") -> Cell:
+    return {"value": value, "low": low, "high": high, "reason": reason}
+
+
+def _undefined(labels: np.ndarray, calls: np.ndarray, n_failed: int, level: str) -> dict[str, str]:
+    """Metric -> why these videos have no such number."""
+    one = f"judged {level}"
+    if not len(labels):
+        return dict.fromkeys(METRICS, f"no {one}")
+    reasons = {}
+    if not (calls == 1).any():
+        reasons["precision"] = f"no {level} was called fake"
+    if not (labels == 1).any():
+        reasons.update(dict.fromkeys(("precision", "recall", "f1"), f"no fake among the {one}s"))
+    if (labels == labels[0]).all():
+        missing = "fake" if labels[0] == 0 else "real"
+        reasons.update(dict.fromkeys(("balanced_accuracy", "auc", "ap", "eer"), f"no {missing} among the {one}s"))
+    if n_failed:
+        reasons["log_loss"] = f"{n_failed} failed videos have no score; see the count that leaves them out"
+    return reasons
+
+
+def _resampled_by(rows: pd.DataFrame) -> tuple[str, str, str]:
+    """What to resample, `group` or `source` or "" for nothing; a remark on the interval; why there is none."""
+    counts = {}
+    for column in ("group", "source"):
+        n_real, n_fake = (rows.loc[rows["label"] == label, column].nunique() for label in (0, 1))
+        if min(n_real, n_fake) >= MIN_GROUPS:
+            n = rows[column].nunique()
+            few = "" if n >= FEW_GROUPS else f"from {n} {column}s only, so rather too narrow"
+            known = "" if column == "group" else "for other clips of these same people, not for other people"
+            return column, "; ".join(filter(None, (known, few))), ""
+        counts[column] = n_real, n_fake
+    n_real, n_fake = counts["group"]
+    return "", "", (f"no interval: the reals come from {n_real} groups and the fakes from {n_fake}, resampling needs "
+                    f"{MIN_GROUPS} of each")
+
+
+def _resample(labels: np.ndarray, scores: np.ndarray, calls: np.ndarray, groups: np.ndarray) -> dict[str, np.ndarray]:
+    """Each metric on `RESAMPLES` draws of whole groups with replacement, [RESAMPLES], NaN where it is undefined."""
+    import numpy as np
+
+    names, member = np.unique(groups, return_inverse=True)
+    drawn = np.random.default_rng(SEED).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
+    step = max(1, _CHUNK // len(labels))
+    parts = [_numbers(labels, scores, calls, drawn[i:i + step, member].astype(float))
+             for i in range(0, RESAMPLES, step)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in METRICS}
+
+
+def _interval(draws: np.ndarray) -> tuple[float | None, float | None, str]:
+    """Percentile interval of the resamples, or why there is none."""
+    import numpy as np
+
+    known = draws[~np.isnan(draws)]
+    if (undefined := 1 - len(known) / len(draws)) > MAX_UNDEFINED:
+        return None, None, f"no interval: {undefined:.0%} of the resamples have no such number"
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    if high - low < 1e-9:
+        return None, None, "no interval: all resamples agree, the sample is too small or too easy to show its spread"
+    return float(low), float(high), ""
+
+
+def _counts_above(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weight of the reals (fp) and of the fakes (tp) at or above each distinct score, highest first, after a zero.
+
+    weights: [n_draws, n]; returns two arrays [n_draws, n_cuts + 1].
+    """
+    import numpy as np
+
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # ties are passed together
+    ordered, fake = weights[:, order], labels[order] == 1
+    start = np.zeros((len(weights), 1))
+    fp, tp = (np.hstack([start, np.cumsum(ordered * of_class, axis=1)[:, ends]]) for of_class in (~fake, fake))
+    return fp, tp
+
+
+def _numbers(labels: np.ndarray, scores: np.ndarray, calls: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Every metric for each row of weights [n_draws, n], n >= 1: [n_draws], NaN where undefined.
+
+    AP is the sum of precision times the step in recall (no interpolation, as in scikit-learn); EER is where the false
+    positive rate equals the miss rate on the straight lines between the points of the ROC curve.
+    """
+    import numpy as np
+
+    fake, called = labels == 1, calls == 1
+    tp, fn, fp, tn = (weights @ mask.astype(float)
+                      for mask in (fake & called, fake & ~called, ~fake & called, ~fake & ~called))
+    clipped = np.clip(scores, EPS, 1 - EPS)
+    loss = -np.where(fake, np.log(clipped), np.log1p(-clipped))
+    above_fp, above_tp = _counts_above(labels, scores, weights)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recall, specificity = tp / (tp + fn), tn / (tn + fp)
+        fpr, tpr = above_fp / above_fp[:, -1:], above_tp / above_tp[:, -1:]
+        precision = np.nan_to_num(above_tp[:, 1:] / (above_tp[:, 1:] + above_fp[:, 1:]))  # 0/0 has no step in recall
+        gap = fpr - (1 - tpr)                               # rises from -1 to 1
+        after = np.maximum(1, np.argmax(gap >= 0, axis=1))
+        at = np.arange(len(weights))
+        share = -gap[at, after - 1] / (gap[at, after] - gap[at, after - 1])
+        eer = fpr[at, after - 1] + share * (fpr[at, after] - fpr[at, after - 1])
+        both = np.where((tp + fn > 0) & (tn + fp > 0), 1.0, np.nan)
+        return {
+            "accuracy": (tp + tn) / (tp + fn + fp + tn),
+            "balanced_accuracy": (recall + specificity) / 2,
+            "precision": np.where(tp + fn > 0, tp / (tp + fp), np.nan),
+            "recall": recall,
+            "f1": np.where(tp + fn > 0, 2 * tp / (2 * tp + fp + fn), np.nan),
+            "auc": both * (np.diff(fpr, axis=1) * (tpr[:, 1:] + tpr[:, :-1]) / 2).sum(axis=1),
+            "ap": both * (np.diff(tpr, axis=1) * precision).sum(axis=1),
+            "eer": both * eer,
+            "log_loss": weights @ loss / weights.sum(axis=1),
+        }
