@@ -73,8 +73,6 @@ class Detector:
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
         """Faces of each frame, largest first. frames: uint8 RGB (height, width, 3), all of one size."""
-        import numpy as np
-
         if not frames:
             return []
         small, factors = _bounded(frames, self.options.detect_side)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 VIDEO_READERS = ("pyav", "opencv")
-SAME_TIME_S = 1e-6     # float noise of timestamp arithmetic; the finest container time base in use is 1e-6 s or coarser
+SAME_TIME_S = 1e-6     # float noise of timestamps; below every container's time base
 MISSING_END_S = 0.5    # a stream this much shorter than its header says has lost its end (headers round by a few frames)
 
 
@@ -35,7 +35,7 @@ class FrameOptions:
     """Which frames of a clip are looked at."""
 
     every: float = option(3.0, "seconds between two sampled frames")
-    frames: int | None = option(None, "sample this many frames evenly over the clip instead of one every so many seconds")
+    frames: int | None = option(None, "sample this many frames, evenly over the clip, instead")
     min_frames: int = option(1, "sample at least this many frames, closer together where the clip is short")
     reader: str = option("pyav", "what decodes the videos; both give the same frames", choices=VIDEO_READERS)
 

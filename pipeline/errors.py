@@ -18,7 +18,7 @@ import errno
 import functools
 import os
 import sys
-from typing import Callable
+from typing import Callable, Protocol
 
 
 class PipelineError(Exception):
@@ -70,7 +70,11 @@ def fail(message: str) -> int:
     return 1
 
 
-def command(main: Callable[[list[str] | None], int | None]) -> Callable[[list[str] | None], int]:
+class Command(Protocol):
+    def __call__(self, argv: list[str] | None = None) -> int: ...
+
+
+def command(main: Callable[[list[str] | None], int | None]) -> Command:
     """Wrap a `main(argv=None)`: a user's error becomes one line and status 1, a bug stays a traceback."""
 
     @functools.wraps(main)

@@ -81,6 +81,7 @@ VIDEO_SCORES = {
     "score": "float64",     # P(fake) aggregated over frames; missing where the verdict is undecided for want of faces
     "verdict": "str",       # real, fake, undecided
 }
+DEMO_MARK = "DEMO.txt"      # a corpus that holds this file was drawn by pipeline.demo; every page made from it says so
 SORT_KEYS = ("video_id", "frame", "face")
 
 

@@ -1,0 +1,174 @@
+"""Networks that give one logit a face, and the checkpoint: one file that carries all that is needed to use it.
+
+The file is safetensors; its header holds the model card as JSON: backbone, input size, crop and frame options, label
+map, aggregation, threshold, split hash, versions. Loading runs no pickled code. The card also holds the logits of two
+drawn pictures; loading recomputes them, so that a library upgrade that changes the network is an error, not a number.
+"""
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from classify.weights import load_weights
+from pipeline.errors import CheckpointError, OptionsError
+from pipeline.options import option
+from pipeline.tables import write_bytes
+
+FORMAT = 1             # of the checkpoint; raised when the card's meaning changes
+HEAD_STD = 1e-3        # of the one-logit head at the start: scores begin at .5; timm's default saturates them
+PROBE_TOLERANCE = 1e-2  # logits; two CPUs or a CPU and a GPU differ by 1e-4, a changed network by far more
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which network, started from what, looking at what."""
+
+    backbone: str = option("resnet50", "any timm model name")
+    weights: str = option("imagenet", "imagenet, none (from scratch), or a .safetensors or .pth file")
+    size: int = option(128, "side of the input in px")
+    centre: float = option(1.0, "share of the stored crop's side that is looked at, about its centre")
+
+    def __post_init__(self) -> None:
+        if self.size < 16:
+            raise ValueError(f"size must be at least 16 px, got {self.size}")
+        if not 0 < self.centre <= 1:
+            raise ValueError(f"centre must be more than 0 and at most 1, got {self.centre}")
+
+
+class FaceNet(torch.nn.Module):
+    """A timm network with one logit.
+
+    forward: uint8 or float (n, 3, size, size) RGB, values 0 to 255 -> float logits (n,), higher is faker.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, body: torch.nn.Module, mean: tuple, std: tuple):
+        super().__init__()
+        self.body = body
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        normal = (pictures.float() - self.mean) / self.std
+        return self.body(normal.contiguous(memory_format=torch.channels_last)).flatten()
+
+
+def build(options: ModelOptions) -> tuple[FaceNet, dict[str, Any]]:
+    """A network ready to train, and the part of the model card that rebuilds it.
+
+    Raises OptionsError for an unknown backbone, WeightsError where pretrained weights cannot be had.
+    """
+    body = _body(options.backbone, options.size)
+    load_weights(body, options.backbone, options.weights)
+    head = body.get_classifier()
+    if isinstance(head, torch.nn.Linear):
+        torch.nn.init.normal_(head.weight, std=HEAD_STD)
+        torch.nn.init.zeros_(head.bias)
+    mean, std = tuple(body.pretrained_cfg["mean"]), tuple(body.pretrained_cfg["std"])
+    card = {"backbone": options.backbone, "size_px": options.size, "centre": options.centre, "mean": list(mean),
+            "std": list(std), "weights": options.weights}
+    return FaceNet(body, mean, std).to(memory_format=torch.channels_last), card
+
+
+def scores_of(net: FaceNet, pictures: torch.Tensor) -> torch.Tensor:
+    """P(fake) in [0, 1], float32 (n,), of uint8 pictures (n, 3, size, size) RGB."""
+    with torch.inference_mode():
+        return torch.sigmoid(net(pictures).float())
+
+
+def save_checkpoint(path: Path, net: FaceNet, card: dict[str, Any]) -> dict[str, Any]:
+    """Write network and card as one file, whole or not at all. Returns the card as stored, with its model_id."""
+    from safetensors.torch import save
+
+    net = net.to("cpu").eval()
+    state = {k: v.contiguous() for k, v in net.state_dict().items()}
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode() + state[name].numpy().tobytes())
+    card = {**card, "format": FORMAT, "label_map": {"real": 0, "fake": 1}, "probe": _probe(net, card["size_px"]),
+            "model_id": f"{card['backbone']}-{digest.hexdigest()[:8]}"}
+    write_bytes(path, save(state, {"card": json.dumps(card)}))
+    return card
+
+
+def load_checkpoint(path: Path, device: str = "cpu") -> tuple[FaceNet, dict[str, Any]]:
+    """The network in evaluation mode and its card.
+
+    Raises CheckpointError when the file is missing, damaged, of another format, or no longer gives the scores it gave
+    when it was saved.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    card = read_card(path)
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}): train again or copy it again") from None
+    try:
+        net = FaceNet(_body(card["backbone"], card["size_px"]), tuple(card["mean"]), tuple(card["std"]))
+        net.load_state_dict(state)
+    except (OptionsError, RuntimeError, KeyError) as error:
+        raise CheckpointError(f"{path} does not fit {card.get('backbone')} of this timm "
+                              f"({str(error).splitlines()[0]}): it was made with {card.get('versions')}") from None
+    net = net.to(memory_format=torch.channels_last).eval()
+    now = _probe(net, card["size_px"])
+    if any(abs(a - b) > PROBE_TOLERANCE * max(1, abs(b)) for a, b in zip(now, card["probe"])):
+        raise CheckpointError(f"{path} gives other scores than when it was saved (probe {now}, stored {card['probe']}):"
+                              f" a library changed the network; it was made with {card.get('versions')}")
+    return net.to(device), card
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The model card alone: no tensors are read. Raises CheckpointError."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise CheckpointError(f"no model at {path}: `make train CORPUS=your/corpus` makes one, `make demo` a small one "
+                              "on drawn faces; or name another with --model")
+    try:
+        with safe_open(os.fspath(path), "pt") as file:
+            card = json.loads((file.metadata() or {})["card"])
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path} is not a model file of this project ({type(error).__name__})") from None
+    if card.get("format") != FORMAT:
+        raise CheckpointError(f"{path} has format {card.get('format')}, this version reads {FORMAT}: train it again")
+    return card
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a score, for the card."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("torch", "timm", "facenet-pytorch", "opencv-python-headless", "av")}
+
+
+def _body(backbone: str, size: int) -> Any:
+    import timm
+
+    if backbone not in timm.list_models():
+        close = difflib.get_close_matches(backbone, timm.list_models(), 5)
+        raise OptionsError(f"timm has no model {backbone!r}" + (f"; near it: {', '.join(close)}" if close else ""))
+    config = timm.get_pretrained_cfg(backbone)
+    # Networks with position embeddings are built for one size; the others take any.
+    sized: dict[str, Any] = {"img_size": size} if config is not None and config.fixed_input_size else {}
+    return timm.create_model(backbone, pretrained=False, num_classes=1, **sized)
+
+
+def _probe(net: FaceNet, size: int) -> list[float]:
+    """Logits of two drawn pictures: colour ramps, and a checkerboard of 8 px."""
+    ramp = torch.linspace(0, 255, size).expand(size, size)
+    y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    board = ((x // 8 + y // 8) % 2) * 255.0
+    pictures = torch.stack([torch.stack([ramp, ramp.T, 255 - ramp]), board.expand(3, size, size)]).to(torch.uint8)
+    with torch.inference_mode():
+        return [round(float(v), 6) for v in net(pictures)]

@@ -1,0 +1,40 @@
+"""The contact sheet: random crops, real on the left, fake on the right, to look at before training."""
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from pipeline.tables import write_bytes
+
+TILE_PX = 112
+ROWS, COLUMNS = 8, 6  # per class
+
+
+def write_sheet(out: Path, rows: dict[str, dict], labels: dict[str, int], seed: int = 0) -> None:
+    """Write `out`/sheet.png from the crops named in the rows of `extract.run`; the same rows give the same sheet.
+
+    One crop per video at most, so that a long clip does not fill the sheet.
+    """
+    import cv2
+    import numpy as np
+
+    sides = []
+    for label, title in ((0, "REAL"), (1, "FAKE")):
+        crops = [[f["crop"] for f in rows[v]["faces"] if f["crop"]] for v in sorted(rows) if labels[v] == label]
+        picker = random.Random(seed)
+        chosen = [picker.choice(of_video) for of_video in crops if of_video]
+        chosen = picker.sample(chosen, min(len(chosen), ROWS * COLUMNS))
+        side = np.full((24 + ROWS * TILE_PX, COLUMNS * TILE_PX, 3), 255, np.uint8)
+        cv2.putText(side, f"{title}: {len(chosen)} of {len(crops)} videos", (6, 17), cv2.FONT_HERSHEY_SIMPLEX, .5,
+                    (0, 0, 0), 1, cv2.LINE_AA)
+        for place, name in enumerate(chosen):
+            crop = cv2.imdecode(np.frombuffer((out / name).read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+            assert crop is not None, name  # written by this very run
+            y, x = 24 + place // COLUMNS * TILE_PX, place % COLUMNS * TILE_PX
+            side[y:y + TILE_PX, x:x + TILE_PX] = cv2.resize(crop, (TILE_PX, TILE_PX), interpolation=cv2.INTER_AREA)
+        sides.append(side)
+    gap = np.full((sides[0].shape[0], 12, 3), 128, np.uint8)
+    ok, png = cv2.imencode(".png", np.hstack([sides[0], gap, sides[1]]))
+    if not ok:
+        raise RuntimeError("OpenCV cannot encode the contact sheet")
+    write_bytes(out / "sheet.png", png.tobytes())
