@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 VIDEO_READERS = ("pyav", "opencv")
 SAME_TIME_S = 1e-6     # float noise of timestamps; below every container's time base
-MISSING_END_S = 0.5    # a stream this much shorter than its header says has lost its end (headers round by a few frames)
+MISSING_END_S = 0.5    # a stream this much shorter than its header says lost its end; headers round by some frames
 
 
 @dataclass(frozen=True)

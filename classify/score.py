@@ -1,0 +1,130 @@
+"""`make score`: P(fake) of every validation and test crop, and a verdict per video.
+
+    OUT/scores/frames.csv    tables.FRAME_SCORES
+    OUT/scores/videos.csv    tables.VIDEO_SCORES, one row per video of the two parts, failed ones included
+    OUT/scores/run.json      the model card without its tensors: what the report says of the model
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import SplitError, command
+from pipeline.options import add_flags, from_flags, option
+from pipeline.tables import FACES, FRAME_SCORES, INDEX, SPLIT, VIDEO_SCORES, VIDEOS, read_table, write_json, write_table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """How crops are pushed through a network."""
+
+    batch: int = option(32, "crops at once")
+    loaders: int | None = option(None, "processes that read crops, 0 for none (default: one per core, up to 8)")
+    device: str = option("auto", "where the network runs: auto, cpu, cuda, cuda:1, mps")
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ValueError(f"batch must be at least 1, got {self.batch}")
+
+
+def score_crops(net, card: dict[str, Any], rows: pd.DataFrame, folder: Path, options: ScoreOptions) -> np.ndarray:
+    """P(fake) in [0, 1] of each row's crop, float64 (n,). rows: columns crop and label; folder: OUT/faces."""
+    import numpy as np
+    from tqdm import tqdm
+
+    from classify.model import scores_of
+
+    scores = np.full(len(rows), np.nan)
+    device = next(net.parameters()).device
+    net.eval()
+    for pictures, _, numbers in tqdm(loader(rows, folder, card, options.batch, options.loaders), desc="score",
+                                     unit="batch", leave=False):
+        scores[numbers.numpy()] = scores_of(net, pictures.to(device)).cpu().numpy().astype(np.float64).round(6)
+    return scores
+
+
+def loader(rows: pd.DataFrame, folder: Path, card: dict[str, Any], batch: int, loaders: int | None, sampler=None,
+           drop_last: bool = False):
+    """Batches (uint8 pictures (n, 3, size, size), labels (n,), row numbers (n,)) of a table with crop and label."""
+    from torch.utils.data import DataLoader
+
+    from data.crops import Crops
+    from pipeline.parallel import cpu_count
+
+    workers = min(cpu_count(), 8, -(-len(rows) // batch)) if loaders is None else loaders
+    return DataLoader(Crops(rows, folder, card["size_px"], card["centre"]), batch, sampler=sampler,
+                      num_workers=workers, drop_last=drop_last, worker_init_fn=_one_thread,
+                      persistent_workers=workers > 0 and sampler is not None)
+
+
+def _one_thread(_: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(0)
+
+
+def video_scores(videos: pd.DataFrame, frames: pd.DataFrame, card: dict[str, Any]) -> pd.DataFrame:
+    """Add score, verdict and a reason to rows of tables.VIDEOS. frames: columns video_id and score."""
+    from classify.verdict import decide
+
+    by_video = {v: group.tolist() for v, group in frames.groupby("video_id")["score"]}
+    out = videos.copy()
+    decided = [decide(by_video.get(v, []), card, n_read) for v, n_read in zip(out["video_id"], out["n_read"])]
+    out["verdict"] = [d[0] for d in decided]
+    out["score"] = [d[1] for d in decided]
+    out["reason"] = ["; ".join(dict.fromkeys(filter(None, (had, d[2])))) if had or d[2] else ""
+                     for had, d in zip(out["reason"], decided)]
+    return out
+
+
+def score_held_out(out: Path, model: Path, options: ScoreOptions) -> dict[str, int]:
+    """Score the validation and test videos below `out` and write the three files. Returns counts per verdict.
+
+    Raises SplitError when the model was trained on another split: its test videos may be this one's training videos.
+    """
+    import json
+
+    from classify.model import load_checkpoint
+    from extract.faces import pick_device
+
+    split = read_table(out / "split.csv", SPLIT)
+    split_hash = json.loads((out / "split.json").read_text())["split_hash"]
+    net, card = load_checkpoint(model, pick_device(options.device))
+    if card["split_hash"] != split_hash:
+        raise SplitError(f"{model} was trained on another split ({card['split_hash'][:8]}, here {split_hash[:8]}), so "
+                         "its training videos may be test videos here: `make train` again, or restore its split")
+    held_out = split[split["part"].isin(["val", "test"])]
+    faces = read_table(out / "faces" / "faces.csv", FACES)
+    crops = faces[faces["crop"] != ""].merge(held_out[["video_id", "label"]], on="video_id")
+    crops["score"] = score_crops(net, card, crops, out / "faces", options)
+    videos = read_table(out / "faces" / "videos.csv", VIDEOS)
+    methods = read_table(out / "index.csv", INDEX)[["video_id", "method"]]
+    rows = held_out.merge(videos.drop(columns="label"), on="video_id").merge(methods, on="video_id")
+    rows = video_scores(rows, crops, card)
+    write_table(out / "scores" / "frames.csv", crops, FRAME_SCORES)
+    write_json(out / "scores" / "run.json", card)
+    write_table(out / "scores" / "videos.csv", rows, VIDEO_SCORES)
+    return rows["verdict"].value_counts().to_dict()
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m classify.score", description="Score held-out videos.")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run (OUT)")
+    parser.add_argument("--model", type=Path, help="checkpoint (default OUT/model/model.safetensors)")
+    add_flags(parser, ScoreOptions)
+    arguments = parser.parse_args(argv)
+    model = arguments.model or arguments.out / "model" / "model.safetensors"
+    counts = score_held_out(arguments.out, model, from_flags(ScoreOptions, arguments))
+    print("score: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items()) + " (validation and test videos)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

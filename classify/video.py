@@ -1,0 +1,92 @@
+"""`python -m classify.video clip.mp4 [more…]`: one line per clip, REAL, FAKE or UNDECIDED."""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Iterator
+
+from pipeline.errors import PipelineError, VideoError, command, fail
+
+DEFAULT_MODEL = Path(os.environ.get("OUT", "out")) / "model" / "model.safetensors"
+BAR = 24  # characters of a full bar
+
+
+def line(verdict) -> str:
+    """One line for people. verdict: a classify.verdict.Verdict."""
+    score = "no score" if verdict.score is None else f"score {verdict.score:.3f} (fake from {verdict.threshold:.3f})"
+    reason = f": {verdict.reason}" if verdict.reason else ""
+    asked = f" (of {verdict.n_asked} asked)" if verdict.n_asked != verdict.n_read else ""
+    return (f"{_printable(verdict.path)}  {verdict.verdict.upper()}{reason}  {score}  "
+            f"a face in {verdict.n_faces} of {verdict.n_read} frames{asked}")
+
+
+def bars(verdict) -> list[str]:
+    """A bar per frame with a face: seconds, score, and the score drawn."""
+    return [f"  {f['time_s']:8.2f} s  {f['score']:.3f}  {'█' * round(f['score'] * BAR):·<{BAR}}"
+            for f in verdict.frames]
+
+
+def clips(paths: list[str]) -> Iterator[str]:
+    """The paths as given; a folder stands for all videos below it, in order. An empty folder stands for itself."""
+    from extract.corpus import VIDEO_SUFFIXES
+
+    for path in paths:
+        found = [path]
+        if os.path.isdir(path):
+            found = sorted(str(f) for f in Path(path).rglob("*")
+                           if f.suffix.lower() in VIDEO_SUFFIXES and not f.name.startswith(".") and f.is_file())
+        yield from found or [path]
+
+
+def _printable(path: str) -> str:
+    return "".join(c if c.isprintable() else "�" for c in path)
+
+
+def _error_object(path: str, error: str, model: str) -> dict:
+    return {"schema": 1, "path": path, "verdict": None, "score": None, "threshold": None, "reason": "", "n_asked": 0,
+            "n_read": 0, "n_faces": 0, "frames": [], "model": model, "probability": None, "people": None,
+            "error": error}
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m classify.video", description="Was the face in this video swapped? One line per clip; the score "
+        "is P(fake), higher is faker. Status 1 if a clip could not be read.")
+    parser.add_argument("paths", nargs="+", metavar="clip", help="video files, or folders of them")
+    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help=f"checkpoint (default {DEFAULT_MODEL})")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
+    parser.add_argument("-v", "--verbose", action="store_true", help="also the score of every frame as a bar")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default auto)")
+    arguments = parser.parse_args(argv)
+
+    from classify.model import read_card
+
+    read_card(arguments.model)  # says what is missing before seconds of imports
+    from classify.verdict import Judge
+
+    judge = Judge(arguments.model, arguments.device)
+    failed = 0
+    for path in clips(arguments.paths):
+        try:
+            verdict = judge.judge(path) if not os.path.isdir(path) else _no_video(path)
+        except PipelineError as error:
+            failed = fail(f"{_printable(path)}: {error}")
+            if arguments.json:
+                print(json.dumps(_error_object(path, str(error), judge.card["model_id"])), flush=True)
+            continue
+        print(json.dumps(verdict.as_json()) if arguments.json else line(verdict), flush=True)
+        if arguments.verbose and not arguments.json:
+            print("\n".join(bars(verdict)), flush=True)
+    return failed
+
+
+def _no_video(path: str):
+    raise VideoError("no video in this folder")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
