@@ -1,0 +1,264 @@
+"""`make index`, `make check`: a corpus folder or a CSV of labels to the index, the first table of the pipeline.
+
+    python -m extract.corpus CORPUS --out out/index.csv     recognise the layout, write one row per video
+    python -m extract.corpus CORPUS --check                 only say what is there and what would be done
+
+No video is opened. The layouts themselves are in extract/layouts.py.
+"""
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+from extract.layouts import LAYOUTS, Corpus, folders, read_csv, row
+from pipeline.errors import CorpusError, command
+from pipeline.tables import INDEX, write_table
+
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .mkv .avi .mov .webm .m4v .ts .mpg .mpeg .wmv .flv .3gp".split())  # compared in lower case
+SIDE_SUFFIXES = frozenset((".txt", ".json", ".csv"))  # lists and metadata that a layout may read
+EVERY_S = 3.0    # seconds between frames that --check reckons with, the default of FrameOptions
+SHOWN = 5        # names of a kind that --check prints
+LEVELS_DOWN = 4  # the folder given and lone folders below it in which a corpus is looked for
+LABEL_NAMES = ("real", "fake")
+LABEL_WORDS = {"0": 0, "1": 1, "real": 0, "fake": 1}
+SPLITS = {"identity": "no person in two parts", "video": "neither people nor source videos are known",
+          "source": "a source video and all fakes of it in one part; people are not known"}
+# A known corpus further down than lone folders lead.
+INNER = re.compile(r"(.+?)/(?:celeb-(?:real|synthesis)|original_sequences|manipulated_sequences)/", re.I)
+KNOWN = ("Celeb-DF v1, v2 and ++ (Celeb-real, YouTube-real, Celeb-synthesis), FaceForensics++ (original_sequences, "
+         "manipulated_sequences), DFDC (metadata.json or labels.csv), folders called real and fake, a CSV path,label")
+
+
+def find_corpus(path: str | Path) -> Corpus:
+    """Recognise a corpus by its names alone and index it.
+
+    path: a folder, or a CSV file with the columns path,label. A folder one level too high is recognised too, and the
+    Corpus says in `root` what its video_ids are relative to.
+    Raises CorpusError when there is nothing of the kind, no layout fits, or the corpus contradicts its own lists.
+    """
+    path = Path(path)
+    if path.is_file():
+        return _from_table(path)
+    if not path.is_dir():
+        raise CorpusError(f"{path} does not exist: CORPUS= must name a folder of videos or a CSV path,label")
+    names, side, notes, others = walk(path)
+    if not names:
+        seen = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in others.most_common(4)) or "nothing"
+        raise CorpusError(f"{path} holds no video ({' '.join(sorted(VIDEO_SUFFIXES))}), seen: {seen}")
+    corpus = _by_layout(path, names, side)
+    corpus.notes = notes + corpus.notes
+    return corpus
+
+
+def _by_layout(path: Path, names: list[str], side: dict[str, Path]) -> Corpus:
+    """The first layout that knows the names, here or below lone folders."""
+    root, below, beside = path, names, side
+    for _ in range(LEVELS_DOWN):
+        for layout in LAYOUTS:
+            if corpus := layout(below, beside, root.resolve().name):
+                corpus.root = root
+                return corpus
+        tops = {name.partition("/")[0] if "/" in name else "" for name in below}
+        lone = tops.pop()
+        if tops or not lone:
+            break
+        root = root / lone
+        below = [name[len(lone) + 1:] for name in below]
+        beside = {name[len(lone) + 1:]: file for name, file in beside.items() if name.startswith(lone + "/")}
+    if inner := sorted({match[1] for name in names if (match := INNER.match(name))}):
+        raise CorpusError(f"{path} holds {' and '.join(inner)}: name one corpus at a time, CORPUS={path / inner[0]}")
+    if corpus := folders(names, side, path.resolve().name):
+        corpus.root = path
+        return corpus
+    places = Counter(name.partition("/")[0] + "/" if "/" in name else "its top" for name in names)
+    seen = ", ".join(f"{n:,} in {shown(place)}" for place, n in places.most_common(4))
+    hint = "; or name the CSV itself" if any(name.endswith(".csv") for name in side) else ""
+    if path.resolve().name.lower() in ("celeb-real", "celeb-synthesis", "youtube-real", "original_sequences",
+                                       "manipulated_sequences"):
+        hint = f"; did you mean CORPUS={path.resolve().parent}?"
+    raise CorpusError(f"{path} is laid out in no known way ({len(names):,} videos: {seen}){hint}; known are {KNOWN}")
+
+
+def walk(root: Path) -> tuple[list[str], dict[str, Path], list[str], Counter]:
+    """All videos below a folder and the lists beside them: (names, side, notes, other suffixes).
+
+    Links are followed, but a folder is read once, so a link that leads in a circle ends there. Hidden files and
+    folders, ._ files of macOS and __MACOSX are skipped. Raises CorpusError at a folder that cannot be read.
+    """
+    names: list[str] = []
+    side: dict[str, Path] = {}
+    others: Counter[str] = Counter()
+    odd: list[str] = []
+    repeated: list[str] = []
+    visited: set[tuple[int, int]] = set()
+    todo: list[str] = [""]
+    links: list[str] = []
+    while todo or links:
+        # Links last: a folder that lies here goes by its own name, not by that of a link to it.
+        place = todo.pop() if todo else links.pop()
+        folder = root / place
+        try:
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in visited:
+                repeated.append(place)
+                continue
+            visited.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name, reverse=True)
+        except OSError as error:
+            raise CorpusError(f"{folder} cannot be read: {error.strerror}; mend its permissions or take it away"
+                              ) from None
+        for entry in entries:
+            name = f"{place}/{entry.name}" if place else entry.name
+            suffix = os.path.splitext(entry.name)[1].lower()
+            if entry.name.startswith(".") or entry.name == "__MACOSX":
+                continue
+            kind = _kind(entry)
+            if kind == "folder":
+                (links if entry.is_symlink() else todo).append(name)
+            elif suffix in VIDEO_SUFFIXES and kind == "file":
+                (names if _fits_a_table(name) else odd).append(name)
+            else:
+                others[suffix] += 1
+                if suffix in SIDE_SUFFIXES and kind == "file":
+                    side[name] = Path(entry.path)
+    notes = []
+    if odd:
+        notes.append(f"{len(odd)} video{'s' if len(odd) > 1 else ''} left out: the name is no UTF-8 or has a line "
+                     f"break (e.g. {shown(min(odd))}); rename to use")
+    if repeated:
+        notes.append(f"{shown(min(repeated))} leads to a folder that was read already, so it is not followed")
+    return sorted(names), side, notes, others
+
+
+def _kind(entry: os.DirEntry) -> str:
+    """ "file", "folder" or "" (a link into nowhere or onto itself, a socket)."""
+    try:
+        return "folder" if entry.is_dir() else "file" if entry.is_file() else ""
+    except OSError:
+        return ""
+
+
+def _fits_a_table(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\n" not in name and "\r" not in name
+
+
+def _from_table(path: Path) -> Corpus:
+    """A CSV path,label; label 0, 1, real or fake; paths relative to the CSV's folder, or absolute."""
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        raise CorpusError(f"{path} is a video: CORPUS= must name a folder of videos or a CSV path,label "
+                          f"(`python -m classify.video {path}` judges one video)")
+    lines: dict[Path, tuple[int, int]] = {}
+    doubled: list[tuple[str, ...]] = []
+    odd = []
+    for number, cells in read_csv(path, ("path", "label")):
+        word = cells["label"].strip().lower()
+        if word not in LABEL_WORDS:
+            raise CorpusError(f"{path}, line {number}: the label is {cells['label']!r}, expected 0, 1, real or fake")
+        if not cells["path"]:
+            raise CorpusError(f"{path}, line {number}: the path is empty")
+        file = Path(os.path.normpath(os.path.join(os.path.abspath(path.parent), cells["path"])))
+        label = LABEL_WORDS[word]
+        if file in lines:
+            if lines[file][1] != label:
+                raise CorpusError(f"{path}, line {number}: {cells['path']} is {word} here, but line {lines[file][0]} "
+                                  "says the opposite")
+            doubled.append((cells["path"], cells["path"]))
+        elif not _fits_a_table(str(file)):
+            odd.append(cells["path"])
+        else:
+            lines[file] = number, label
+    here = {file: label for file, (_, label) in lines.items() if file.is_file()}
+    missing = [str(file) for file in lines if file not in here]
+    if not here:
+        raise CorpusError(f"{path} names {len(missing)} files, of which none exists"
+                          + (f" (e.g. {missing[0]})" if missing else ""))
+    root = Path(os.path.abspath(path.parent))
+    if not all(file.is_relative_to(root) for file in here):
+        root = Path(os.path.commonpath([file.parent for file in here]))
+    rows = [row(file.relative_to(root).as_posix(), label, "table", "fake" if label else "")
+            for file, label in sorted(here.items())]
+    found = Counter(LABEL_NAMES[entry["label"]] for entry in rows)
+    notes = [f"{len(odd)} left out: the name is no UTF-8 or has a line break"] if odd else []
+    if missing:
+        notes.append(f"{len(missing)} files of the table are not here (e.g. {missing[0]}): left out")
+    return Corpus("table path,label", "table", rows, {name: found[name] for name in LABEL_NAMES}, missing=missing,
+                  doubled=doubled, notes=notes, root=root)
+
+
+def grouping(rows: list[dict]) -> str:
+    """What a split of these rows can keep whole: "identity", "source" (videos that fakes were made from) or "video"."""
+    if any(entry["label"] and entry["target_id"] for entry in rows):
+        return "identity"
+    return "source" if any(entry["original"] for entry in rows) else "video"
+
+
+def describe(corpus: Corpus) -> list[str]:
+    """What was recognised, in lines for people."""
+    counts = []
+    for kind, n in corpus.found.items():
+        whole = corpus.expected.get(kind)
+        counts.append(f"{n:,} of {whole:,} {kind}" if whole else f"{n:,} {kind}")
+    line = f"{corpus.title}: {', '.join(counts)}"
+    if corpus.listed[1]:
+        line += f"; official test list: {corpus.listed[0]:,} of {corpus.listed[1]:,} clips here"
+    lines = [line] + [f"note: {note}" for note in corpus.notes]
+    if corpus.doubled:
+        kept, *copies = corpus.doubled[0]
+        lines.append(f"note: {len(corpus.doubled)} clips are there more than once and count once, e.g. {shown(kept)} "
+                     f"and not {', '.join(map(shown, copies))}")
+    return lines
+
+
+def plan(corpus: Corpus) -> list[str]:
+    """What is missing or doubled by name, and what the next stages would do."""
+    lines = []
+    for word, names in (("missing", corpus.missing), ("doubled", [" = ".join(group) for group in corpus.doubled])):
+        lines.append(f"{word}: {len(names):,}" + "".join(f"\n  {shown(name)}" for name in names[:SHOWN])
+                     + (f"\n  … and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""))
+    fakes = sum(entry["label"] for entry in corpus.rows)
+    reals = len(corpus.rows) - fakes
+    frames = len(corpus.rows) * math.ceil(corpus.clip_s / EVERY_S)
+    lines.append(f"would index {len(corpus.rows):,} videos: {reals:,} real, {fakes:,} fake"
+                 + ("" if reals and fakes else " (training needs both)"))
+    lines.append(f"would extract about {frames:,} frames (one every {EVERY_S:g} s of clips of about "
+                 f"{corpus.clip_s:g} s)")
+    lines.append(f"would split by {grouping(corpus.rows)}: {SPLITS[grouping(corpus.rows)]}")
+    return lines
+
+
+def shown(name: str) -> str:
+    """A file name fit for a terminal: what is not printable or no UTF-8 is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
+
+
+@command
+def main(argv: list[str] | None = None) -> int | None:
+    parser = argparse.ArgumentParser(prog="python -m extract.corpus", description="Recognise a corpus and index it.")
+    parser.add_argument("corpus", type=Path, help="folder of videos, or a CSV with the columns path,label")
+    parser.add_argument("--out", type=Path, default=Path("out/index.csv"),
+                        help="index to write (default out/index.csv)")
+    parser.add_argument("--check", action="store_true", help="only say what is there; nothing is written")
+    arguments = parser.parse_args(argv)
+    corpus = find_corpus(arguments.corpus)
+    print("\n".join(describe(corpus)))
+    if arguments.check:
+        print("\n".join(plan(corpus)))
+        return None
+    changed = write_table(arguments.out, corpus.rows, INDEX, only_if_changed=True)
+    print(f"{arguments.out}: {len(corpus.rows):,} videos{'' if changed else ', unchanged'}")
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
