@@ -248,7 +248,7 @@ def _resampled_by(rows: pd.DataFrame) -> tuple[str, str, str]:
             return column, "; ".join(filter(None, (known, few))), ""
         counts[column] = n_real, n_fake
     n_real, n_fake = counts["group"]
-    return "", "", (f"no interval: the reals come from {n_real} groups and the fakes from {n_fake}, resampling needs "
+    return "", "", (f"no interval: groups that hold a real: {n_real}, a fake: {n_fake}; resampling them needs "
                     f"{MIN_GROUPS} of each")
 
 

@@ -180,7 +180,7 @@ def test_from_too_few_groups_there_is_no_interval_and_it_says_so():
     rows = [(i % 2, score, {"group": f"g{i % 4}"}) for i, (_, score, _) in enumerate(crowd())]
     for name, cell in cells(evaluate(*rows)).items():
         assert cell["value"] is not None and cell["low"] is cell["high"] is None, name
-        assert "the reals come from 2 groups and the fakes from 2" in cell["reason"]
+        assert "groups that hold a real: 2, a fake: 2" in cell["reason"]
 
 
 def test_within_one_identity_group_the_source_videos_are_resampled_and_it_says_what_for():

@@ -1,0 +1,228 @@
+"""The figures of a report, as SVG bytes: same numbers, same bytes.
+
+It draws tables and metrics that are there already and computes none. Blue and round, or plain, is real; orange and
+square, or hatched, is fake (Okabe and Ito's colours, told apart by the colour-blind and, thanks to shapes and hatching,
+in black and white). Text is drawn as outlines, so a figure looks alike on every machine.
+"""
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from classify.metrics import curves
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+REAL, FAKE, OTHER = "#0072B2", "#D55E00", "#555555"  # Okabe and Ito 2008
+SIZE_IN = (5.0, 3.9)        # inches; at 390 px of a phone the 11 pt text is still 8 px high
+FEW = 60                    # points up to which every single one is marked
+STYLE: Any = {
+    "font.family": "DejaVu Sans", "font.size": 11, "axes.titlesize": 11, "axes.titlelocation": "left",
+    "legend.fontsize": 10, "legend.frameon": False, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "grid.color": "#dddddd", "axes.axisbelow": True, "hatch.linewidth": 0.6,
+    "svg.hashsalt": "report", "svg.fonttype": "path",
+}
+
+
+def draw_all(metrics: dict[str, Any], rows: pd.DataFrame, faces: pd.DataFrame, epochs: pd.DataFrame | None,
+             best_epoch: int | None = None) -> dict[str, bytes | str]:
+    """Every figure of the report: name -> SVG bytes, or a sentence that says why it cannot be drawn.
+
+    metrics: of `classify.metrics.evaluate`. rows: videos of the part (`videos_of`); faces: their frame scores, with
+    `label` and `score`. epochs: the training's table, None where there is none.
+    """
+    judged, threshold = rows[rows["judged"]], metrics["threshold"]
+    levels = {"videos": judged, "frames": faces}
+    figures: dict[str, bytes | str] = {}
+    figures["confusion"] = confusion(metrics) if len(rows) else "there are no videos to call"
+    both = {name: table for name, table in levels.items() if table["label"].nunique() == 2}
+    missing = "it needs judged videos of both classes"
+    figures["roc"] = roc(both, judged, metrics) if both else missing
+    figures["precision_recall"] = precision_recall(both, judged) if both else missing
+    for name, table in levels.items():
+        figures[f"histogram_{name}"] = histogram(table, threshold, name) if len(table) else f"there are no {name}"
+        figures[f"calibration_{name}"] = (calibration(metrics["calibration"][name[:-1]], name) if len(table)
+                                          else f"there are no {name}")
+    for name in ("accuracy", "loss"):
+        figures[f"epochs_{name}"] = ("there is no table of epochs beside the model" if epochs is None
+                                     else training(epochs, name, best_epoch))
+    return figures
+
+
+@matplotlib.rc_context(STYLE)
+def confusion(metrics: dict[str, Any]) -> bytes:
+    """Counts of what each class was called, the videos that could not be judged in a column of their own."""
+    counts, n = metrics["video"]["all"]["left_out"]["confusion"], metrics["n"]
+    cells = [[counts["real_as_real"], counts["real_as_fake"], n["failed_real"]],
+             [counts["fake_as_real"], counts["fake_as_fake"], n["failed_fake"]]]
+    columns = 3 if n["failed"] else 2
+    figure, axes = _axes(f"What {n['videos']} {metrics['part']} videos were called")
+    shares = [[cell / max(1, sum(row)) for cell in row[:columns]] for row in cells]
+    axes.imshow(shares, cmap=matplotlib.colormaps["Blues"], vmin=0, vmax=1.2, aspect="auto")
+    for i, row in enumerate(cells):
+        for j, cell in enumerate(row[:columns]):
+            axes.text(j, i, f"{cell}\n{shares[i][j]:.0%}" if sum(row) else "0", ha="center", va="center",
+                      fontsize=15, color="white" if shares[i][j] > .6 else "black")
+    axes.set_xticks(range(columns), ["called REAL", "called FAKE", "not judged"][:columns])
+    axes.set_yticks([0, 1], [f"real\n(n = {sum(cells[0])})", f"fake\n(n = {sum(cells[1])})"])
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    return _svg(figure)
+
+
+@matplotlib.rc_context(STYLE)
+def roc(levels: dict[str, pd.DataFrame], judged: pd.DataFrame, metrics: dict[str, Any]) -> bytes:
+    """ROC curves of videos and frames, with the point where the threshold stands."""
+    figure, axes = _axes(f"ROC: fakes found against reals called FAKE\n{_n(judged)} videos judged")
+    axes.plot([0, 1], [0, 1], ":", color=OTHER, lw=1, label="guessing")
+    for name, table in levels.items():
+        points = curves(table["label"].to_numpy(), table["score"].to_numpy())
+        value = metrics[name[:-1]]["all"]["left_out"]["metrics"]["auc"]["value"]
+        _curve(axes, points["fpr"], points["tpr"], name, f"{name}: AUC {value:.3f}")
+    counts = metrics["video"]["all"]["left_out"]["confusion"]
+    n_real, n_fake = (judged["label"] == 0).sum(), (judged["label"] == 1).sum()
+    if n_real and n_fake:
+        axes.plot(counts["real_as_fake"] / n_real, counts["fake_as_fake"] / n_fake, "X", color=FAKE, ms=11, mec="white",
+                  zorder=5, clip_on=False, label=f"at the threshold {metrics['threshold']:.3f}")
+    _unit_square(axes, "share of reals called FAKE", "share of fakes found")
+    axes.legend(loc="lower right")
+    return _svg(figure)
+
+
+@matplotlib.rc_context(STYLE)
+def precision_recall(levels: dict[str, pd.DataFrame], judged: pd.DataFrame) -> bytes:
+    """Precision against recall; the level of guessing is the share of fakes."""
+    figure, axes = _axes(f"Precision and recall of fakes\n{_n(judged)} videos judged")
+    for name, table in levels.items():
+        points = curves(table["label"].to_numpy(), table["score"].to_numpy())
+        _curve(axes, points["recall"], points["precision"], name, name, "steps-pre")
+    share = next(iter(levels.values()))["label"].mean()
+    axes.axhline(share, ls=":", color=OTHER, lw=1, label=f"guessing ({share:.2f})")
+    _unit_square(axes, "recall: share of fakes found", "precision: fakes among\nthose called FAKE")
+    axes.legend(loc="lower left")
+    return _svg(figure)
+
+
+@matplotlib.rc_context(STYLE)
+def histogram(table: pd.DataFrame, threshold: float, name: str) -> bytes:
+    """Scores of reals above, of fakes below, on the same axis with the threshold; single marks where there are few."""
+    import numpy as np
+
+    figure, (upper, lower) = _figure(2, f"Scores of {_n(table)} {name}, higher is faker")
+    bins = np.linspace(0, 1, 21)
+    for axes, label, colour, marker, hatch in ((upper, 0, REAL, "o", ""), (lower, 1, FAKE, "s", "////")):
+        scores = table.loc[table["label"] == label, "score"].to_numpy()
+        word = ("real", "fake")[label]
+        if len(scores):
+            fill, edge = (colour, "white") if label == 0 else ("white", colour)
+            axes.hist(scores, bins.tolist(), color=fill, edgecolor=edge, hatch=hatch, lw=.8)
+        if 0 < len(scores) <= FEW:  # an empty line would upset the layout
+            axes.plot(scores, np.zeros(len(scores)), marker, color=colour, ms=5, mec="white", mew=.7, clip_on=False,
+                      zorder=4)
+        axes.axvline(threshold, color="black", ls="--", lw=1.2)
+        axes.set_ylabel(f"{word}\n(n = {len(scores)})")
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.set_ylim(0, max(1, axes.get_ylim()[1]))
+        axes.set_xlim(0, 1)
+    upper.text(threshold, 1.02, f"threshold {threshold:.3f}", transform=upper.get_xaxis_transform(), fontsize=10,
+               ha="center" if .2 < threshold < .8 else "left" if threshold <= .2 else "right")
+    upper.tick_params(labelbottom=False)
+    lower.set_xlabel("score = P(fake)")
+    return _svg(figure)
+
+
+@matplotlib.rc_context(STYLE)
+def calibration(reliability: dict[str, Any], name: str) -> bytes:
+    """Share of fakes against score, one mark per bin with n beside it.
+
+    Videos get a 95 % interval per bin (Wilson 1927), as if they were independent; frames of one clip are not, so theirs
+    would be far too narrow.
+    """
+    figure, axes = _axes(f"Calibration: do scores mean what they say?\nn = {reliability['n']} {name}")
+    axes.plot([0, 1], [0, 1], ":", color=OTHER, lw=1, label="scores that are shares")
+    bins = [b for b in reliability["bins"] if b["n"]]
+    x, y = [b["mean_score"] for b in bins], [b["share_fake"] for b in bins]
+    if name == "videos":
+        lows, highs = zip(*(_wilson(b["share_fake"], b["n"]) for b in bins))
+        axes.vlines(x, lows, highs, color=REAL, lw=1.2, alpha=.7)
+    axes.plot(x, y, "o-", color=REAL, ms=6, lw=1, clip_on=False, label=f"{name} by score")
+    for b in bins:
+        axes.annotate(str(b["n"]), (b["mean_score"], b["share_fake"]), xytext=(6, -11 if b["share_fake"] > .9 else 5),
+                      textcoords="offset points", fontsize=9, color="black")
+    _unit_square(axes, "mean score of the bin", "share that is fake")
+    axes.legend(loc="lower right" if sum(y) / len(y) > .4 else "upper left")
+    return _svg(figure)
+
+
+@matplotlib.rc_context(STYLE)
+def training(epochs: pd.DataFrame, quantity: str, best_epoch: int | None = None) -> bytes | str:
+    """Accuracy or loss over the epochs, of training and validation; a sentence where no epoch has any."""
+    lines = [(column, text, colour, style) for column, text, colour, style in (
+        (f"train_{quantity}", "training", REAL, "o-"), (f"val_{quantity}", "validation", FAKE, "s--"),
+        *([("val_video_auc", "validation, video AUC", OTHER, "^:")] if quantity == "accuracy" else []))
+        if column in epochs and epochs[column].notna().any()]
+    if not lines or "epoch" not in epochs:
+        return f"the table of epochs has no {quantity}"
+    figure, axes = _axes(f"{quantity.capitalize()} over {len(epochs)} epoch{'s' * (len(epochs) != 1)}")
+    for column, text, colour, style in lines:
+        known = epochs[epochs[column].notna()]
+        axes.plot(known["epoch"], known[column], style, color=colour, ms=5, lw=1.5, label=text)
+    if best_epoch is not None:
+        axes.axvline(best_epoch, color="black", lw=1, alpha=.6, label=f"epoch kept: {best_epoch}")
+    if quantity == "accuracy":
+        axes.set_ylim(min(.5, axes.get_ylim()[0]), 1.02)
+    else:
+        axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("accuracy of frames" if quantity == "accuracy" else "loss (lower is better)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="best")
+    return _svg(figure)
+
+
+def _figure(n_rows: int, title: str) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=SIZE_IN, layout="constrained")  # without pyplot: no global state, no display
+    axes = list(figure.subplots(n_rows, 1, squeeze=False)[:, 0])
+    axes[0].set_title(title, pad=18 if n_rows > 1 else 10)
+    return figure, axes
+
+
+def _axes(title: str) -> tuple[Figure, Axes]:
+    figure, axes = _figure(1, title)
+    return figure, axes[0]
+
+
+def _svg(figure: Figure) -> bytes:
+    """The figure without a date or a version, so that the same drawing is the same file."""
+    target = io.BytesIO()
+    figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
+    return target.getvalue()
+
+
+def _curve(axes: Axes, x: np.ndarray, y: np.ndarray, name: str, label: str, drawstyle: str = "default") -> None:
+    """Videos thick, with a mark per point where there are few; frames thin."""
+    videos = name == "videos"
+    axes.plot(x, y, "-" if videos else "--", color=REAL if videos else OTHER, lw=2 if videos else 1.2, label=label,
+              marker="o" if videos and len(x) <= FEW else "", ms=4, drawstyle=drawstyle, clip_on=False)
+
+
+def _unit_square(axes: Axes, x: str, y: str) -> None:
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=x, ylabel=y)
+
+
+def _n(table: pd.DataFrame) -> str:
+    """`12 real and 14 fake`, from the column `label`."""
+    return f"{(table['label'] == 0).sum()} real and {(table['label'] == 1).sum()} fake"
+
+
+def _wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
+    """95 % score interval of a share seen in n trials, inside [0, 1] even for n = 1."""
+    middle, half = share + z * z / (2 * n), z * (share * (1 - share) / n + z * z / (4 * n * n)) ** .5
+    return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))

@@ -1,0 +1,285 @@
+"""`make report`: from the tables of a run to one page, its figures and its numbers.
+
+    OUT/report/report.html   one file without any outside request: opens from a mail, prints, works on a phone
+    OUT/report/metrics.json  every number of the page, unrounded
+    OUT/report/metrics.csv   the same as a long table
+    OUT/report/*.svg         the figures
+
+It needs the tables only: no model, no video, no GPU. Same tables, same bytes. The numbers come from classify.metrics;
+this module puts them into words and tables.
+"""
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import TableError, command
+from pipeline.options import add_flags, from_flags, option
+from pipeline.tables import (
+    FRAME_SCORES,
+    INDEX,
+    SPLIT,
+    VIDEO_SCORES,
+    VIDEOS,
+    read_table,
+    write_bytes,
+    write_json,
+    write_table,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PART = "test"
+SHOWN_ROWS = 100   # of a table on the page; what is left out is counted, and is in the CSV files
+METRICS_CSV = {"level": "str", "subset": "str", "counting": "str", "metric": "str", "value": "float64",
+               "low": "float64", "high": "float64", "n": "int64", "reason": "str"}
+# Order and words of the page: name, heading, what it means.
+WORDS = {
+    "accuracy": ("Accuracy", "share of calls that are right"),
+    "balanced_accuracy": ("Balanced accuracy", "mean of the share of reals and the share of fakes called right"),
+    "auc": ("AUC", "share of pairs of a fake and a real in which the fake scores higher; 0.5 is guessing"),
+    "recall": ("Recall", "share of fakes called FAKE"),
+    "precision": ("Precision", "share of fakes among those called FAKE; hangs on the share of fakes in the corpus"),
+    "f1": ("F1", "harmonic mean of precision and recall; hangs on the share of fakes"),
+    "ap": ("AP", "area under precision against recall; hangs on the share of fakes"),
+    "eer": ("EER", "error rate where as many reals as fakes are called wrong; lower is better"),
+    "log_loss": ("Log-loss", "mean of -ln(P of the true class); lower is better, always saying 0.5 gives 0.693"),
+}
+CAPTIONS = {
+    "confusion": "Calls and failures", "roc": "ROC", "precision_recall": "Precision and recall",
+    "histogram_videos": "Scores of videos", "histogram_frames": "Scores of frames",
+    "calibration_videos": "Calibration of videos", "calibration_frames": "Calibration of frames",
+    "epochs_accuracy": "Accuracy while training", "epochs_loss": "Loss while training",
+}
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What the page says beyond its numbers."""
+
+    title: str = option("Real or fake: how well the model tells", "heading of the page")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The tables and records of one run, as they were read from its folder."""
+
+    index: pd.DataFrame
+    videos: pd.DataFrame            # what extraction made of each
+    split: pd.DataFrame
+    frame_scores: pd.DataFrame
+    video_scores: pd.DataFrame
+    audit: dict[str, Any]           # of the split
+    card: dict[str, Any]            # of the model
+    epochs: pd.DataFrame | None     # None where training left no table
+
+
+def read_run(out: Path) -> Run:
+    """Read what a report needs from a run's folder. Raises TableError for the first thing missing or damaged."""
+    import pandas as pd
+
+    card = _read_record(out / "scores" / "run.json")
+    if not isinstance(card.get("threshold"), (int, float)):
+        raise TableError(f"{out / 'scores' / 'run.json'} has no threshold: score the videos again")
+    epochs, path = None, out / "model" / "epochs.csv"
+    if path.is_file():
+        try:
+            epochs = pd.read_csv(path)
+        except (ValueError, pd.errors.ParserError) as error:
+            raise TableError(f"{path} is not a table of epochs ({error}): train again") from None
+    return Run(read_table(out / "index.csv", INDEX), read_table(out / "faces" / "videos.csv", VIDEOS),
+               read_table(out / "split.csv", SPLIT), read_table(out / "scores" / "frames.csv", FRAME_SCORES),
+               read_table(out / "scores" / "videos.csv", VIDEO_SCORES), _read_record(out / "split.json"), card, epochs)
+
+
+def write_report(out: Path, options: ReportOptions = ReportOptions()) -> dict[str, Any]:
+    """Write the report of the run in folder `out` to `out`/report and return its metrics, findings included.
+
+    Raises TableError where a table is missing, damaged or contradicts another.
+    """
+    from classify.metrics import evaluate, to_rows, videos_of
+    from reports.figures import draw_all
+
+    run = read_run(out)
+    threshold = float(run.card["threshold"])
+    originals = dict(zip(run.index["video_id"], run.index["original"]))
+    metrics = {"model_id": run.card.get("model_id"), "demo": bool(run.card.get("demo")),
+               "dataset": run.card.get("dataset"), "split_hash": run.card.get("split_hash"),
+               "aggregation": run.card.get("aggregation"),
+               **evaluate(run.video_scores, run.frame_scores, threshold, PART, originals)}
+    rows = videos_of(run.video_scores, PART, threshold, originals)
+    faces = run.frame_scores.merge(rows[["video_id", "label"]], on="video_id")
+    figures = draw_all(metrics, rows, faces, run.epochs, run.card.get("best_epoch"))
+    metrics["findings"] = findings(metrics)
+    html = render(run, metrics, rows, figures, options)
+    folder = out / "report"
+    for name, drawn in figures.items():
+        if isinstance(drawn, bytes):
+            write_bytes(folder / f"{name}.svg", drawn)
+        else:
+            (folder / f"{name}.svg").unlink(missing_ok=True)  # one of an earlier run would pass for this one's
+    write_table(folder / "metrics.csv", to_rows(metrics), METRICS_CSV)
+    write_json(folder / "metrics.json", metrics)
+    write_bytes(folder / "report.html", html.encode("utf-8", "backslashreplace"))  # names may hold odd bytes
+    return metrics
+
+
+def render(run: Run, metrics: dict[str, Any], rows: pd.DataFrame, figures: dict[str, bytes | str],
+           options: ReportOptions) -> str:
+    """The page as HTML text; rows as of `classify.metrics.videos_of`, figures as of `reports.figures.draw_all`."""
+    import jinja2
+
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+                                     undefined=jinja2.StrictUndefined)
+    environment.filters["number"] = show_number
+    template = environment.from_string((Path(__file__).parent / "page.html").read_text(encoding="utf-8"))
+    wrong = rows[rows["judged"] & (rows["call"] != rows["label"])]
+    wrong = wrong.assign(far=(wrong["score"] - metrics["threshold"]).abs()).sort_values(
+        ["far", "video_id"], ascending=[False, True])
+    audit = {key: value for key, value in run.audit.items() if key != "warnings"}
+    pictures = {name: "data:image/svg+xml;base64," + base64.b64encode(drawn).decode()
+                if isinstance(drawn, bytes) else None for name, drawn in figures.items()}
+    notes: dict[str, int] = {}  # reason -> its number, in the order the page comes to them
+    return template.render(
+        title=options.title, metrics=metrics, words=WORDS, captions=CAPTIONS, pictures=pictures, figures=figures,
+        warnings=warnings(run), outcomes=outcomes(run), parts=parts(run), audit=audit, card=run.card,
+        note=lambda reason: notes.setdefault(reason, len(notes) + 1), notes=notes,
+        wrong=wrong.head(SHOWN_ROWS).to_dict("records"), n_wrong=len(wrong),
+        failed=rows[~rows["judged"]].head(SHOWN_ROWS).to_dict("records"), n_failed=int((~rows["judged"]).sum()),
+        shown=SHOWN_ROWS)
+
+
+def findings(metrics: dict[str, Any]) -> list[str]:
+    """The result in sentences, most important first; every number is one of `metrics`, rounded."""
+    n, counted = metrics["n"], metrics["video"]["all"]
+    left_out, as_wrong = counted["left_out"], counted["as_wrong"]
+    confusion, got = left_out["confusion"], left_out["metrics"]
+    lines = [f"{_count(n['videos'], metrics['part'] + ' video')}: {n['real']} real and {n['fake']} fake. "
+             + (f"{n['judged']} were judged, {n['failed']} could not be ({n['failed_real']} real, {n['failed_fake']} "
+                "fake)." if n["failed"] else "All were judged." if n["videos"] else "There is nothing to measure.")]
+    if n["judged"]:
+        lines.append(f"Accuracy {show_cell(got['accuracy'])}. {confusion['fake_as_fake']} of "
+                     f"{_count(left_out['n_fake'], 'fake')} were called FAKE, {confusion['real_as_fake']} of "
+                     f"{_count(left_out['n_real'], 'real')} were called FAKE too. Balanced accuracy "
+                     f"{show_cell(got['balanced_accuracy'])}.")
+    lines.append(f"AUC {show_cell(got['auc'])}" + (
+        ": in that share of pairs the fake scores higher than the real." if got["auc"]["value"] is not None else "."))
+    if n["failed"]:
+        lines.append("With failed videos counted as wrong calls: accuracy "
+                     f"{show_cell(as_wrong['metrics']['accuracy'])}, AUC {show_cell(as_wrong['metrics']['auc'])}.")
+    methods = metrics["video"]["methods"]
+    aucs = {name: countings["left_out"]["metrics"]["auc"]["value"] for name, countings in methods.items()}
+    known = sorted((value, name) for name, value in aucs.items() if value is not None)
+    if len(known) > 1:
+        (worst, hard), (best, easy) = known[0], known[-1]
+        lines.append(f"Of {len(methods)} methods {hard} is told worst (AUC {worst:.3f}) and {easy} best ({best:.3f}).")
+    without: dict[str, list[str]] = {}  # why a value has no interval -> the metrics above that lack one
+    for name in ("accuracy", "balanced_accuracy", "auc"):
+        if got[name]["value"] is not None and got[name]["reason"]:
+            without.setdefault(got[name]["reason"], []).append(WORDS[name][0])
+    lines += [f"{', '.join(names)}: {reason}." for reason, names in without.items()]
+    if left_out["note"]:
+        lines.append(f"The intervals are {left_out['note']}.")
+    return lines
+
+
+def warnings(run: Run) -> list[str]:
+    """What a reader must know before believing a number: of the split, and of tables that do not fit together."""
+    said = run.audit.get("warnings") or []
+    lines = [str(line) for line in (said if isinstance(said, list) else [said])]
+    hashes = run.audit.get("split_hash"), run.card.get("split_hash")
+    if all(hashes) and hashes[0] != hashes[1]:
+        lines.append("The model was trained on another split than the one in this folder: test videos may have been "
+                     "trained on. Train again.")
+    held_out = set(run.split.loc[run.split["part"] == PART, "video_id"])
+    scored = set(run.video_scores.loc[run.video_scores["part"] == PART, "video_id"])
+    if held_out - scored:
+        lines.append(f"{_count(len(held_out - scored), 'test video')} of the split without a row among the scores, so "
+                     f"in no number here: {min(held_out - scored)} for one.")
+    if scored - held_out:
+        lines.append(f"{_count(len(scored - held_out), 'scored test video')} outside the split's test part: "
+                     f"{min(scored - held_out)} for one.")
+    return lines
+
+
+def outcomes(run: Run) -> list[dict[str, Any]]:
+    """What became of the corpus' videos: {status, real, fake, reasons: [(reason, n)]}, the most frequent first."""
+    import pandas as pd
+
+    lost = run.index.loc[~run.index["video_id"].isin(run.videos["video_id"]), ["video_id", "label"]]
+    table = pd.concat([run.videos[["label", "status", "reason"]],
+                       lost.assign(status="not extracted", reason="in the index, but not among the extracted")])
+    rows = []
+    for status, group in table.groupby("status"):
+        reasons = group.loc[group["reason"] != "", "reason"].value_counts()
+        rows.append({"status": status, "real": int((group["label"] == 0).sum()), "n": len(group),
+                     "fake": int((group["label"] == 1).sum()),
+                     "reasons": sorted(reasons.items(), key=lambda item: (-item[1], item[0]))})
+    return sorted(rows, key=lambda row: (row["status"] != "ok", -row["n"], row["status"]))
+
+
+def parts(run: Run) -> list[dict[str, Any]]:
+    """The parts of the split as they are in its table: {part, real, fake, groups}."""
+    order = ["train", "val", PART, "dropped"]
+    return [{"part": part, "real": int((rows["label"] == 0).sum()), "fake": int((rows["label"] == 1).sum()),
+             "groups": int(rows["group"].nunique())}
+            for part, rows in sorted(run.split.groupby("part"), key=lambda p: (order + [p[0]]).index(p[0]))]
+
+
+def show_cell(cell: dict[str, Any]) -> str:
+    """`0.833 (95 % interval 0.700 to 0.930)`, `0.833` where there is no interval, or `n/a (no fake among …)`."""
+    if cell["value"] is None:
+        return f"n/a ({cell['reason']})"
+    if cell["low"] is not None:
+        return f"{cell['value']:.3f} (95 % interval {cell['low']:.3f} to {cell['high']:.3f})"
+    return f"{cell['value']:.3f}"
+
+
+def show_number(value: Any) -> str:
+    """A value of a record for people: 4 digits, yes and no, n/a for nothing."""
+    if value is None or value == "":
+        return "n/a"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _count(n: int, word: str) -> str:
+    return f"{n} {word}" + ("" if n == 1 else "s")
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises TableError when it is missing, damaged or no object."""
+    if not path.is_file():
+        raise TableError(f"{path} does not exist: run the stage that makes it first (`make` lists the stages)")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TableError(f"{path} is not JSON ({error}): remove it and make it again") from None
+    if not isinstance(record, dict):
+        raise TableError(f"{path} holds no object: remove it and make it again")
+    return record
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m reports.page", description="Scores to a page that people read.")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run (OUT); the page goes to OUT/report")
+    add_flags(parser, ReportOptions)
+    arguments = parser.parse_args(argv)
+    metrics = write_report(arguments.out, from_flags(ReportOptions, arguments))
+    if metrics["demo"]:
+        print("report: demo on drawn faces, its numbers say nothing about real videos")
+    for line in metrics["findings"]:
+        print(f"report: {line}")
+    print(f"report: {arguments.out / 'report' / 'report.html'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
