@@ -98,11 +98,14 @@ def roc(levels: dict[str, pd.DataFrame], judged: pd.DataFrame, metrics: dict[str
 
 @matplotlib.rc_context(STYLE)
 def precision_recall(levels: dict[str, pd.DataFrame], judged: pd.DataFrame) -> bytes:
-    """Precision against recall; the level of guessing is the share of fakes."""
+    """Precision against recall, in the steps that AP adds up; the level of guessing is the share of fakes."""
+    import numpy as np
+
     figure, axes = _axes(f"Precision and recall of fakes\n{_n(judged)} videos judged")
     for name, table in levels.items():
         points = curves(table["label"].to_numpy(), table["score"].to_numpy())
-        _curve(axes, points["recall"], points["precision"], name, name, "steps-pre")
+        rises = points["recall"] > np.concatenate([[-1.0], points["recall"][:-1]])  # precision only drops in between
+        _curve(axes, points["recall"][rises], points["precision"][rises], name, name, "steps-pre")
     share = next(iter(levels.values()))["label"].mean()
     axes.axhline(share, ls=":", color=OTHER, lw=1, label=f"guessing ({share:.2f})")
     _unit_square(axes, "recall: share of fakes found", "precision: fakes among\nthose called FAKE")

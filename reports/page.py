@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 PART = "test"
 SHOWN_ROWS = 100   # of a table on the page; what is left out is counted, and is in the CSV files
+MIN_FAKES = 5      # of a method, before a finding calls it the hardest or the easiest
 METRICS_CSV = {"level": "str", "subset": "str", "counting": "str", "metric": "str", "value": "float64",
                "low": "float64", "high": "float64", "n": "int64", "reason": "str"}
 # Order and words of the page: name, heading, what it means.
@@ -164,21 +165,21 @@ def findings(metrics: dict[str, Any]) -> list[str]:
              + (f"{n['judged']} were judged, {n['failed']} could not be ({n['failed_real']} real, {n['failed_fake']} "
                 "fake)." if n["failed"] else "All were judged." if n["videos"] else "There is nothing to measure.")]
     if n["judged"]:
-        lines.append(f"Accuracy {show_cell(got['accuracy'])}. {confusion['fake_as_fake']} of "
-                     f"{_count(left_out['n_fake'], 'fake')} were called FAKE, {confusion['real_as_fake']} of "
-                     f"{_count(left_out['n_real'], 'real')} were called FAKE too. Balanced accuracy "
+        called = [f"{confusion[label + '_as_fake']} of {_count(left_out['n_' + label], label)}"
+                  for label in ("fake", "real") if left_out["n_" + label]]
+        lines.append(f"Accuracy {show_cell(got['accuracy'])}: {' and '.join(called)} called FAKE. Balanced accuracy "
                      f"{show_cell(got['balanced_accuracy'])}.")
     lines.append(f"AUC {show_cell(got['auc'])}" + (
         ": in that share of pairs the fake scores higher than the real." if got["auc"]["value"] is not None else "."))
     if n["failed"]:
         lines.append("With failed videos counted as wrong calls: accuracy "
                      f"{show_cell(as_wrong['metrics']['accuracy'])}, AUC {show_cell(as_wrong['metrics']['auc'])}.")
-    methods = metrics["video"]["methods"]
-    aucs = {name: countings["left_out"]["metrics"]["auc"]["value"] for name, countings in methods.items()}
-    known = sorted((value, name) for name, value in aucs.items() if value is not None)
-    if len(known) > 1:
-        (worst, hard), (best, easy) = known[0], known[-1]
-        lines.append(f"Of {len(methods)} methods {hard} is told worst (AUC {worst:.3f}) and {easy} best ({best:.3f}).")
+    methods = {name: countings["left_out"] for name, countings in metrics["video"]["methods"].items()}
+    aucs = sorted((block["metrics"]["auc"]["value"], name) for name, block in methods.items()
+                  if block["metrics"]["auc"]["value"] is not None and block["n_fake"] >= MIN_FAKES)
+    if len(aucs) > 1 and aucs[-1][0] - aucs[0][0] >= .001:
+        (worst, hard), (best, easy) = aucs[0], aucs[-1]
+        lines.append(f"Of {len(aucs)} methods {hard} is told worst (AUC {worst:.3f}) and {easy} best ({best:.3f}).")
     without: dict[str, list[str]] = {}  # why a value has no interval -> the metrics above that lack one
     for name in ("accuracy", "balanced_accuracy", "auc"):
         if got[name]["value"] is not None and got[name]["reason"]:
