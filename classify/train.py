@@ -83,7 +83,8 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
         "split_hash": made_from["split_hash"], "best_epoch": best_epoch, "calibration": None,
         "trained_on": {"n_videos": int(train_rows["video_id"].nunique()), "n_crops": len(train_rows),
                        "n_real_crops": int((train_rows["label"] == 0).sum())},
-        "training": {**as_record(training), **as_record(running), **as_record(augmentation)}, "versions": versions()})
+        "training": {k: v for k, v in {**as_record(training), **as_record(augmentation), "batch": running.batch}.items()
+                     if k != "resume"}, "versions": versions()})
 
 
 def _parts(out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -115,8 +115,7 @@ def write_table(path: str | Path, rows: pd.DataFrame | list[dict], columns: dict
     only_if_changed: leave a file with the same bytes untouched, so that make does not think it newer.
     Raises TableError when a column is missing or a value does not fit its type.
     """
-    import pandas as pd
-
+    pd = _pandas()
     frame = pd.DataFrame(rows, columns=None if len(rows) else list(columns))
     if missing := [c for c in columns if c not in frame.columns]:
         raise TableError(f"{path}: the rows lack {missing}")
@@ -137,8 +136,7 @@ def read_table(path: str | Path, columns: dict[str, str]) -> pd.DataFrame:
 
     Raises TableError when it is missing, empty, damaged or has other columns.
     """
-    import pandas as pd
-
+    pd = _pandas()
     if not Path(path).is_file():
         raise TableError(f"{path} does not exist: run the stage that makes it first (`make` lists the stages)")
     try:
@@ -150,3 +148,11 @@ def read_table(path: str | Path, columns: dict[str, str]) -> pd.DataFrame:
         raise TableError(f"{path} has the columns {list(frame.columns)}, expected {list(columns)}: "
                          "remove it and make it again")
     return frame
+
+
+def _pandas():
+    """pandas with strings as Python holds them: Arrow's cannot hold a file name that is no UTF-8."""
+    import pandas as pd
+
+    pd.set_option("mode.string_storage", "python")
+    return pd

@@ -1,0 +1,115 @@
+# The only orchestrator: each stage is a file, make reruns what is stale. `make` alone lists the targets.
+# Options are make variables with the names of the commands' flags (EVERY=1 is --every 1); their defaults stand in the
+# code, `python -m extract.run --help` prints them. OUT must not contain spaces; CORPUS may.
+
+OUT ?= out
+CORPUS ?= $(shell cat $(OUT)/.options/corpus 2>/dev/null)
+PYTHON ?= python3
+DEMO_OUT ?= out/demo
+
+VENV := .venv
+RUN := $(VENV)/bin/python -W ignore -m
+export DEEPFAKE_SHARED
+
+# Which options each stage reads. A stage is stale when one of the first list changes; the second changes no result.
+EXTRACT_OPTIONS := EVERY FRAMES MIN_FRAMES READER DETECT_SIDE MIN_FACE MIN_CONFIDENCE MARGIN CROP_PX
+EXTRACT_RUNNING := WORKERS DEVICE
+SPLIT_OPTIONS := RULE TEST VAL SEED
+TRAIN_OPTIONS := BACKBONE WEIGHTS SIZE CENTRE EPOCHS LR PATIENCE SEED BATCH ROTATE SHIFT
+TRAIN_RUNNING := DEVICE LOADERS
+SCORE_RUNNING := DEVICE LOADERS BATCH
+REPORT_OPTIONS := TITLE
+
+# Only what stands on make's command line counts: a SIZE or TEST of the environment is somebody else's.
+given = $(if $(filter command,$(firstword $(origin $(1)))),$($(1)))
+flag = --$(shell echo $(1) | tr A-Z_ a-z-)
+flags = $(foreach v,$(1),$(if $(call given,$(v)),$(call flag,$(v)) '$(call given,$(v))'))
+no_flip = $(if $(filter 0 no false,$(call given,FLIP)),--no-flip)
+yes = $(filter-out 0 no false,$(call given,$(1)))
+
+.PHONY: help setup check index extract split train score report demo test lint FORCE
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'Decide whether the face in a video was swapped. Two commands on a fresh clone: make demo, make test.'
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+	@echo
+	@echo 'CORPUS=folder names your videos, OUT=$(OUT) where results go (CORPUS is remembered there).'
+	@echo 'Options: EVERY=3 FRAMES=n RULE=auto|identity|source|video|official TEST=.2 VAL=.1 BACKBONE=resnet50'
+	@echo '  WEIGHTS=imagenet|none|file SIZE=128 EPOCHS=10 LR=1e-4 BATCH=32 RESUME=1 SEED=0 WORKERS=n DEVICE=auto|cpu|cuda'
+	@echo '  all of them: python -m extract.run --help, python -m data.split --help, python -m classify.train --help'
+
+setup: $(VENV)/.done ## make .venv from setup.cfg and constraints.txt (TORCH_INDEX=url: another wheel index for torch)
+
+$(VENV)/.done: setup.cfg constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'error: CPython 3.11 or newer is needed, $(PYTHON) is older: make setup PYTHON=python3.11' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(VENV)/bin/pip install -q --disable-pip-version-check --index-url '$(TORCH_INDEX)' \
+	  $(shell grep -E '^(torch|torchvision)==' constraints.txt))
+	$(VENV)/bin/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+check: setup ## say what CORPUS holds, what is missing or doubled, and what would be done; decodes nothing
+	@$(RUN) extract.corpus '$(CORPUS)' --check
+
+index: $(OUT)/index.csv ## list the videos of CORPUS with their labels
+
+extract: $(OUT)/faces/videos.csv ## sample frames, find faces, store square crops (resumes; RETRY_FAILED=1)
+
+split: $(OUT)/split.csv ## divide the videos 80/20 by person, source or video, and print the audit
+
+train: $(OUT)/model/model.safetensors ## train a network on the training crops (RESUME=1 goes on with a killed run)
+
+score: $(OUT)/scores/videos.csv ## score the held-out videos
+
+report: $(OUT)/report/report.html ## metrics, figures and one page
+
+# The index is always made again, but rewritten only when it differs: nothing downstream runs without need.
+$(OUT)/index.csv: FORCE $(VENV)/.done
+	$(if $(CORPUS),,@echo 'error: which videos? make $(or $(MAKECMDGOALS),extract) CORPUS=folder' >&2; exit 1)
+	@$(RUN) extract.corpus '$(CORPUS)' --out $@
+	@mkdir -p $(OUT)/.options && printf '%s' '$(CORPUS)' > $(OUT)/.options/corpus
+
+$(OUT)/faces/videos.csv: $(OUT)/index.csv $(OUT)/.options/extract $(if $(call yes,RETRY_FAILED),FORCE)
+	@$(RUN) extract.run '$(CORPUS)' --index $< --out $(@D) $(call flags,$(EXTRACT_OPTIONS) $(EXTRACT_RUNNING)) \
+	  $(if $(call yes,RETRY_FAILED),--retry-failed)
+
+$(OUT)/split.csv: $(OUT)/index.csv $(OUT)/.options/split
+	@$(RUN) data.split --index $< --out $@ $(call flags,$(SPLIT_OPTIONS))
+
+$(OUT)/model/model.safetensors: $(OUT)/faces/videos.csv $(OUT)/split.csv $(OUT)/.options/train
+	@$(RUN) classify.train --out $(OUT) $(call flags,$(TRAIN_OPTIONS) $(TRAIN_RUNNING)) $(no_flip) \
+	  $(if $(call yes,RESUME),--resume)
+
+$(OUT)/scores/videos.csv: $(OUT)/model/model.safetensors
+	@$(RUN) classify.score --out $(OUT) $(call flags,$(SCORE_RUNNING))
+
+$(OUT)/report/report.html: $(OUT)/scores/videos.csv $(OUT)/.options/report
+	@$(RUN) reports.page --out $(OUT) $(call flags,$(REPORT_OPTIONS))
+
+# A stamp of the options that a stage reads, rewritten only when they change.
+$(OUT)/.options/extract: stamp = $(call flags,$(EXTRACT_OPTIONS))
+$(OUT)/.options/split: stamp = $(call flags,$(SPLIT_OPTIONS))
+$(OUT)/.options/train: stamp = $(call flags,$(TRAIN_OPTIONS)) $(no_flip)
+$(OUT)/.options/report: stamp = $(call flags,$(REPORT_OPTIONS))
+$(OUT)/.options/%: FORCE
+	@mkdir -p $(@D); echo "$(stamp)" | cmp -s - $@ || echo "$(stamp)" > $@
+
+demo: setup ## draw a small corpus of nobody's faces, run the whole path on it, judge two held-out clips (about 5 minutes)
+	@$(RUN) pipeline.demo $(DEMO_OUT)/corpus
+	@$(MAKE) --no-print-directory report OUT=$(DEMO_OUT) CORPUS=$(DEMO_OUT)/corpus EVERY=1 \
+	  BACKBONE=tf_efficientnet_lite0 LR=3e-4
+	@for label in 0 1; do awk -F, -v label=$$label '$$3 == "test" && $$2 == label && $$6 == "ok" {print $$1; exit}' \
+	  $(DEMO_OUT)/scores/videos.csv; done | sed 's|^|$(DEMO_OUT)/corpus/|' | tr '\n' '\0' \
+	  | xargs -0 $(RUN) classify.video -v --model $(DEMO_OUT)/model/model.safetensors
+
+test: setup ## run the tests
+	$(VENV)/bin/python -m pytest
+
+lint: setup ## flake8, isort, mypy, and that imports point upstream only
+	$(VENV)/bin/flake8
+	$(VENV)/bin/isort --check --quiet .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports

@@ -1,0 +1,64 @@
+import os
+
+import pandas as pd
+import pytest
+
+from pipeline.errors import TableError
+from pipeline.tables import FRAME_SCORES, INDEX, read_table, write_bytes, write_table
+
+ROW = {"video_id": "a/00001.mp4", "label": 1, "dataset": "x", "method": "", "target_id": "000", "source_id": "",
+       "original": "", "official": ""}
+
+
+def test_a_table_comes_back_as_it_was_sorted_by_its_key(tmp_path):
+    rows = [{**ROW, "video_id": name} for name in ('b, "c".mp4', "é\udcff.mp4", "a\nb.mp4", "NA", "1.0")]
+    write_table(tmp_path / "t.csv", rows, INDEX)
+    table = read_table(tmp_path / "t.csv", INDEX)
+    assert table["video_id"].tolist() == sorted(row["video_id"] for row in rows)
+    assert set(table["target_id"]) == {"000"} and set(table["method"]) == {""}
+
+
+def test_the_same_rows_in_any_order_are_the_same_bytes_and_are_not_written_again(tmp_path):
+    rows = [{**ROW, "video_id": name} for name in "cab"]
+    write_table(tmp_path / "t.csv", rows, INDEX)
+    before = (tmp_path / "t.csv").read_bytes(), os.stat(tmp_path / "t.csv").st_mtime_ns
+    assert not write_table(tmp_path / "t.csv", rows[::-1], INDEX, only_if_changed=True)
+    assert before == ((tmp_path / "t.csv").read_bytes(), os.stat(tmp_path / "t.csv").st_mtime_ns)
+    assert write_table(tmp_path / "t.csv", rows[:1], INDEX, only_if_changed=True)
+
+
+def test_an_empty_table_is_a_table(tmp_path):
+    write_table(tmp_path / "t.csv", [], FRAME_SCORES)
+    assert read_table(tmp_path / "t.csv", FRAME_SCORES).empty
+
+
+def test_a_missing_score_stays_missing(tmp_path):
+    rows = pd.DataFrame([{"video_id": "a", "time_s": 0.0, "frame": 0, "score": None, "crop": ""}])
+    write_table(tmp_path / "t.csv", rows, FRAME_SCORES)
+    assert read_table(tmp_path / "t.csv", FRAME_SCORES)["score"].isna().all()
+
+
+@pytest.mark.parametrize("content, says", [(None, "does not exist"), ("", "not a table"), ("a,b\n1,2\n", "columns"),
+                                           ('video_id\n"open', "not a table|columns")])
+def test_what_is_no_table_is_a_clear_error(tmp_path, content, says):
+    if content is not None:
+        (tmp_path / "t.csv").write_text(content)
+    with pytest.raises(TableError, match=says):
+        read_table(tmp_path / "t.csv", INDEX)
+
+
+def test_a_row_without_a_column_is_refused(tmp_path):
+    with pytest.raises(TableError, match="lack.*official"):
+        write_table(tmp_path / "t.csv", [{k: v for k, v in ROW.items() if k != "official"}], INDEX)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    write_bytes(tmp_path / "t", b"old")
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError):
+        write_bytes(tmp_path / "t", b"new")
+    assert (tmp_path / "t").read_bytes() == b"old" and os.listdir(tmp_path) == ["t"]
