@@ -111,9 +111,10 @@ def split_corpus(index: pd.DataFrame, options: SplitOptions = SplitOptions()) ->
         rule, parts, groups = _by_rule(rows, options, notes)
     table = pd.DataFrame({"video_id": [row["video_id"] for row in rows], "label": [row["label"] for row in rows],
                           "part": parts, "group": groups})
-    warnings = _warnings(rule, rows, parts)
-    return Split(table, {"rule": rule, "options": as_record(options), **audit(index, table),
-                         "notes": notes + _notes(options, rows, parts, rule), "warnings": warnings,
+    found = audit(index, table)
+    return Split(table, {"rule": rule, "options": as_record(options), **found,
+                         "notes": notes + _notes(options, rows, parts, rule),
+                         "warnings": _warnings(rule, found["shared"]["test/train+val"], rows, parts),
                          "split_hash": split_hash(table)})
 
 
@@ -451,16 +452,15 @@ def _notes(options: SplitOptions, rows: list[Row], parts: list[str], rule: str) 
     return notes
 
 
-def _warnings(rule: str, rows: list[Row], parts: list[str]) -> list[str]:
+def _warnings(rule: str, shared: dict[str, int], rows: list[Row], parts: list[str]) -> list[str]:
     warnings = []
-    if rule == "random" or (rule == "video" and grouping(rows) != "video"):
-        warnings.append(f"split by {rule}: clips of the same people and source videos are in several parts, so scores "
-                        "on its test part are far too good")
-    elif rule == "source" and grouping(rows) == "identity":
-        warnings.append("split by source: the same people are in several parts, so scores on its test part are too "
-                        "good")
-    elif rule == "official":
-        warnings.append("official list: see below what its test part shares with training; scores on it are too good")
+    leaks = [f"{shared[key]:,} of {shared[whole]:,} {what}" for key, whole, what in (
+        ("original_there", "fakes", "test fakes have their original in training or validation"),
+        ("sibling_there", "fakes", "have a sibling there"),
+        ("identities_shared", "identities", "people of the test part are there too")) if shared[key]]
+    if leaks or rule == "random":
+        why = ", ".join(leaks) or "nothing keeps clips of one person or source video together"
+        warnings.append(f"split by {rule}: {why}; so scores on this test part are too good")
     for lacking in _lacking(rows, parts, ("val", "test")):
         warnings.append(f"{lacking}: AUC is n/a there"
                         + (", and nothing can be chosen on validation" if lacking.startswith("val") else ""))

@@ -120,7 +120,8 @@ def celeb(names: list[str], side: Side, folder: str = "") -> Corpus | None:
     if strange:
         notes.append(f"{len(strange)} names tell no person (e.g. {strange[0]}): each counts as a person of its own")
     return Corpus(title, dataset, rows, counts, expected, (sum(key in here for key in listed), len(listed)),
-                  [name for key, (name, _) in spelled.items() if key not in here], doubled, notes, clip_s=13.0)
+                  [name for key, (name, _) in spelled.items() if key not in here], doubled, notes,
+                  clip_s=6.0 if dataset == "demo" else 13.0)
 
 
 def _celeb_class(name: str) -> tuple[str, int] | None:

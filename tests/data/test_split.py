@@ -85,7 +85,7 @@ class TestCelebDfV2:
         assert (shared["identities"], shared["identities_shared"]) == (56, 56)
         assert split.audit["parts"]["test"]["videos"] == 518
         assert split.audit["shared"]["val/train"]["identities_shared"] == 0
-        assert "official list" in split.audit["warnings"][0]
+        assert "234 of 340 test fakes have their original in training" in split.audit["warnings"][0]
 
     def test_a_random_split_leaks_nearly_everything_and_warns(self, celeb_v2):
         split = split_corpus(celeb_v2, SplitOptions(rule="random"))
