@@ -136,7 +136,7 @@ class Scene:
         gain = (1 + self.fields.normal @ (self.light_from + (lx, ly))).astype(np.float32)
         x0, y0, x1, y1 = window
         back = cv2.invertAffineTransform(to_frame)
-        back[:, 2] += back[:, :2] @ (x0, y0)
+        back[:, 2] = back[:, 2] + back[:, :2] @ np.array([x0, y0])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         half = back * (GRID / fm.SIZE)
         moved = cv2.warpAffine(np.dstack([pose, expression]), half, (x1 - x0, y1 - y0), flags=flags)
@@ -221,7 +221,7 @@ def _with_grain(identity: fm.Identity, model: fm.FaceModel, rng: np.random.Gener
     noise = rng.standard_normal((2, fm.SIZE, fm.SIZE)).astype(np.float32)
     pores = cv2.GaussianBlur(noise[0], (0, 0), .8) - cv2.GaussianBlur(noise[0], (0, 0), 3)
     strands = cv2.GaussianBlur(noise[1], (0, 0), sigmaX=.7, sigmaY=3.0)
-    grain = skin * pores * rng.uniform(6, 13) + (1 - skin) * strands * rng.uniform(15, 35)
+    grain = skin * pores * rng.uniform(4, 10) + (1 - skin) * strands * rng.uniform(15, 35)
     textured = identity.texture.copy()
     textured[..., :3] = np.clip(identity.texture[..., :3] + grain[..., None], 0, 255)
     return textured
@@ -232,7 +232,7 @@ def make_overlay(scene: Scene, source: fm.Identity, model: fm.FaceModel, rng: np
     grained = _with_grain(source, model, rng)[..., :3]
     left, side = 62, 132  # px of the head picture: brows to chin, as the crop that a swapping network sees
     top = 84
-    low_px = int(rng.integers(40, 73))
+    low_px = int(rng.integers(44, 97))
     crop = cv2.resize(grained[top:top + side, left:left + side], (low_px, low_px), interpolation=cv2.INTER_AREA)
     grained[top:top + side, left:left + side] = cv2.resize(crop, (side, side), interpolation=cv2.INTER_LINEAR)
     face = fm.to_own_shape(model, grained, scene.shape)
@@ -241,7 +241,7 @@ def make_overlay(scene: Scene, source: fm.Identity, model: fm.FaceModel, rng: np
     hull = middle + (hull - middle) * (rng.uniform(.84, .92), rng.uniform(.9, .96)) + (0, -2)
     mask = cv2.fillConvexPoly(np.zeros((fm.SIZE, fm.SIZE), np.float32),
                               cv2.convexHull(np.rint(hull).astype(np.int32)), 255)
-    feather_px = rng.uniform(1.5, 5.0)
+    feather_px = rng.uniform(2.0, 6.0)
     mask = cv2.GaussianBlur(cv2.erode(mask, np.ones((3, 3)), iterations=int(feather_px / 2)), (0, 0), feather_px)
     matched = _match_colour(face, scene.head[..., :3], mask > 127, rng)
     return Overlay(np.dstack([matched, np.rint(mask).astype(np.uint8)]),
@@ -252,7 +252,7 @@ def _match_colour(face: np.ndarray, target: np.ndarray, where: np.ndarray, rng: 
     """Mean and contrast of each channel brought most of the way to the target's, in YCrCb."""
     ours = cv2.cvtColor(face, cv2.COLOR_BGR2YCrCb).astype(np.float32)
     theirs = cv2.cvtColor(np.ascontiguousarray(target), cv2.COLOR_BGR2YCrCb).astype(np.float32)
-    for c, miss in enumerate((3.0, 1.2, 1.2)):  # levels
+    for c, miss in enumerate((2.5, 1.0, 1.0)):  # levels
         a, b = ours[..., c][where], theirs[..., c][where]
         contrast = np.clip((b.std() + 1) / (a.std() + 1), .7, 1.4) ** rng.uniform(.4, 1)
         ours[..., c] = (ours[..., c] - a.mean()) * contrast + b.mean() + (a.mean() - b.mean()) * rng.uniform(0, .12) \
