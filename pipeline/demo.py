@@ -20,11 +20,14 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.errors import CorpusError, command
 from pipeline.options import add_flags, as_record, from_flags, option
 from pipeline.tables import write_bytes
+
+if TYPE_CHECKING:  # drawing imports cv2 and numpy, asking for --help should not
+    from pipeline.demo_clip import Overlay, Scene
 
 DEMO_MARK = "DEMO.txt"
 TEST_LIST = "List_of_testing_videos.txt"
@@ -111,9 +114,8 @@ def make_demo(root: str | Path, options: DemoOptions = DemoOptions(), workers: i
     if found is None and root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise CorpusError(f"{root} holds something else than a demo corpus (no {DEMO_MARK}): name a new folder")
     videos = [path for job in jobs for path in (job.real, *(name for _, name in job.fakes))]
-    todo = jobs
     if found == text and all((root / name).is_file() for name in videos):
-        todo = []
+        todo: list[Job] = []
     else:
         same = found in (text, text + UNFINISHED)
         _clear(root, keep=set(videos) if same else set())
@@ -159,33 +161,38 @@ def _draw_all(root: Path, options: DemoOptions, jobs: list[Job], workers: int) -
             done.result()
 
 
-def _draw(root: Path, options: DemoOptions, job: Job) -> None:
-    import cv2
+def stage(options: DemoOptions, job: Job) -> tuple[Scene, list[Overlay], int]:
+    """The scene of a job, what turns it into each of its fakes, and x264's constant rate factor for all of them."""
     import numpy as np
 
     from pipeline import demo_clip, face_model
 
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # one process per core already
     model = face_model.load_model()
 
     def identity(person: int) -> face_model.Identity:
         return face_model.sample_identity(model, np.random.default_rng([options.seed, 1, person]))
 
     rng = np.random.default_rng([options.seed, 2, job.person, job.clip])
-    quality = int(rng.integers(20, 28))  # x264's constant rate factor, as for clips found on the web
+    quality = int(rng.integers(20, 28))  # of clips found on the web
     scene = demo_clip.Scene(identity(job.person), model, (options.width, options.height), options.seconds, rng)
     overlays = [demo_clip.make_overlay(scene, identity(other), model,
                                        np.random.default_rng([options.seed, 3, job.person, job.clip, other]))
                 for other, _ in job.fakes]
+    return scene, overlays, quality
 
-    def frames() -> Iterator[list[np.ndarray]]:
-        for i in range(round(options.seconds * options.fps)):
-            yield scene.draw(i / options.fps, overlays)
 
+def _draw(root: Path, options: DemoOptions, job: Job) -> None:
+    import cv2
+
+    from pipeline.demo_clip import write_clips
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # there is one process per core already
     try:
-        demo_clip.write_clips(frames(), [root / name for name in (job.real, *(name for _, name in job.fakes))],
-                              options.fps, quality)
+        scene, overlays, quality = stage(options, job)
+        frames = (scene.draw(i / options.fps, overlays) for i in range(round(options.seconds * options.fps)))
+        names = (job.real, *(name for _, name in job.fakes))
+        write_clips(frames, [root / name for name in names], options.fps, quality)
     finally:
         cv2.setNumThreads(threads)
 

@@ -123,7 +123,7 @@ def sample_identity(model: FaceModel, rng: np.random.Generator, spread: float = 
 
 def to_own_shape(model: FaceModel, picture: np.ndarray, shape: np.ndarray) -> np.ndarray:
     """Warp a picture in the mean shape, (SIZE, SIZE, C), to a person's shape (P, 2)."""
-    return warp(picture, _with_frame(model.mean_shape), _with_frame(shape), model.triangles)
+    return warp(picture, with_frame(model.mean_shape), with_frame(shape), model.triangles)
 
 
 def warp(picture: np.ndarray, source: np.ndarray, target: np.ndarray, triangles: np.ndarray,
@@ -161,7 +161,7 @@ def learn(photos: str | Path) -> dict[str, np.ndarray]:
     if len(files) < 2 * N_COMPONENTS:
         raise CorpusError(f"{photos} has {len(files)} photos with landmarks, {2 * N_COMPONENTS} are needed: name the "
                           "folder that holds london/ and canada/ with --photos")
-    people = [_measure(file) for file in files]
+    people = [measure(file) for file in files]
     shapes = np.stack([shape for shape, _ in people])
     limit = np.percentile(np.linalg.norm(shapes - shapes.mean(0), axis=2), 95, axis=0)  # px per point
     mean_shape = shapes.mean(0)
@@ -205,7 +205,7 @@ def _components(mean_shape: np.ndarray, off: np.ndarray, luma: np.ndarray, small
     }
 
 
-def _measure(landmark_file: Path) -> tuple[np.ndarray, np.ndarray]:
+def measure(landmark_file: Path) -> tuple[np.ndarray, np.ndarray]:
     """One photo, brought upright and to scale: its points (P, 2) and its picture (SIZE, SIZE, 4) BGR + coverage."""
     import cv2
 
@@ -274,10 +274,10 @@ def _with_outline(marks: np.ndarray, cover: np.ndarray) -> np.ndarray:
 def _triangulate(mean_shape: np.ndarray) -> np.ndarray:
     from scipy.spatial import Delaunay
 
-    return Delaunay(_with_frame(mean_shape)).simplices
+    return Delaunay(with_frame(mean_shape)).simplices
 
 
-def _with_frame(shape: np.ndarray) -> np.ndarray:
+def with_frame(shape: np.ndarray) -> np.ndarray:
     """The points and the fixed corners and sides of the picture, so that the mesh covers all of it."""
     return np.concatenate([shape, _FRAME])
 
@@ -290,7 +290,7 @@ def _appearance(picture: np.ndarray, shape: np.ndarray, mean_shape: np.ndarray,
                 triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     import cv2
 
-    flat = warp(picture, _with_frame(shape), _with_frame(mean_shape), triangles)
+    flat = warp(picture, with_frame(shape), with_frame(mean_shape), triangles)
     ycc = cv2.cvtColor(np.ascontiguousarray(flat[..., :3]), cv2.COLOR_BGR2YCrCb)
     planes = np.dstack([ycc[..., 1:], flat[..., 3]]).astype(np.float32)
     small = cv2.resize(planes, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
