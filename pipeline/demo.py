@@ -33,7 +33,7 @@ DEMO_MARK = "DEMO.txt"
 TEST_LIST = "List_of_testing_videos.txt"
 TEST_SHARE = 0.2  # of the groups of identities, and of YouTube-real; at least one where there are two
 UNFINISHED = "This drawing is not finished: run the same command again.\n"
-DRAWING = 2  # version of the drawing: raised when the same options draw other frames, so that a corpus is redrawn
+DRAWING = 3  # version of the drawing: raised when the same options draw other frames, so that a corpus is redrawn
 
 
 @dataclass(frozen=True)
