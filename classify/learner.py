@@ -127,6 +127,15 @@ def trainer(run: Path, device: str, epochs: int, patience: int) -> tuple[ModelCh
     return keeper, lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(kind, kind), devices=[int(number or 0)] if kind == "cuda" else 1,
         precision=("bf16-mixed" if bf16 else "16-mixed") if kind == "cuda" else "32-true",
-        max_epochs=epochs, callbacks=[keeper, *stops, TQDMProgressBar(refresh_rate=1)],
+        max_epochs=epochs, callbacks=[keeper, *stops, _Bar(leave=True)],
         logger=TensorBoardLogger(run, name="", version=""), num_sanity_val_steps=0, log_every_n_steps=1,
         enable_model_summary=False)
+
+
+class _Bar(TQDMProgressBar):
+    """One line an epoch that stays; validation, a few seconds, has none of its own."""
+
+    def init_validation_tqdm(self):
+        bar = super().init_validation_tqdm()
+        bar.disable = True
+        return bar

@@ -38,8 +38,16 @@ class Verdict:
     people: None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The object that `--json` prints, `schema` first."""
-        return {"schema": SCHEMA, **dataclasses.asdict(self), "error": None}
+        """The object that `--json` prints."""
+        return as_object(**dataclasses.asdict(self))
+
+
+def as_object(**known: Any) -> dict[str, Any]:
+    """The JSON object of one clip from what is known of it; the other fields are null. A clip that could not be read
+    has `path`, `model` and `error` only."""
+    fields = ("path", "verdict", "score", "probability", "threshold", "reason", "n_asked", "n_read", "n_faces",
+              "people", "frames", "model", "error")
+    return {"schema": SCHEMA, **{field: known.get(field) for field in fields}}
 
 
 def decide(scores: Sequence[float], card: dict[str, Any], n_read: int) -> tuple[str, float | None, str]:

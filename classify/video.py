@@ -45,12 +45,6 @@ def _printable(path: str) -> str:
     return "".join(c if c.isprintable() else "�" for c in path)
 
 
-def _error_object(path: str, error: str, model: str) -> dict:
-    return {"schema": 1, "path": path, "verdict": None, "score": None, "threshold": None, "reason": "", "n_asked": 0,
-            "n_read": 0, "n_faces": 0, "frames": [], "model": model, "probability": None, "people": None,
-            "error": error}
-
-
 @command
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
@@ -66,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     from classify.model import read_card
 
     read_card(arguments.model)  # says what is missing before seconds of imports
-    from classify.verdict import Judge
+    from classify.verdict import Judge, as_object
 
     judge = Judge(arguments.model, arguments.device)
     failed = 0
@@ -76,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
         except PipelineError as error:
             failed = fail(f"{_printable(path)}: {error}")
             if arguments.json:
-                print(json.dumps(_error_object(path, str(error), judge.card["model_id"])), flush=True)
+                print(json.dumps(as_object(path=path, error=str(error), model=judge.card["model_id"])), flush=True)
             continue
         print(json.dumps(verdict.as_json()) if arguments.json else line(verdict), flush=True)
         if arguments.verbose and not arguments.json:

@@ -200,8 +200,8 @@ def _progress(results, n_todo: int, rows: dict):
 def _summary(out: Path, index) -> list[str]:
     """Lines for a person: how many videos and faces, and every video that gave none, by reason."""
     videos = read_table(out / "videos.csv", VIDEOS)
-    counts = videos["status"].value_counts()
-    lines = ["extract: " + ", ".join(f"{n} {status}" for status, n in counts.items())
+    counts = collections.Counter(videos["status"])
+    lines = ["extract: " + ", ".join(f"{counts[s]} {s}" for s in sorted(counts, key=lambda s: (s != "ok", s)))
              + f"; {videos['n_faces'].sum()} crops from {videos['n_read'].sum()} frames read"
              + f" of {videos['n_asked'].sum()} asked"]
     failed = videos[videos["status"] != "ok"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.tables import write_bytes
 
 TILE_PX = 112
-ROWS, COLUMNS = 8, 6  # per class
+ROWS, COLUMNS = 8, 6  # per class at most
 
 
 def write_sheet(out: Path, rows: dict[str, dict], labels: dict[str, int], seed: int = 0) -> None:
@@ -18,14 +18,17 @@ def write_sheet(out: Path, rows: dict[str, dict], labels: dict[str, int], seed: 
     import cv2
     import numpy as np
 
-    sides = []
-    for label, title in ((0, "REAL"), (1, "FAKE")):
+    picked = []
+    for label in (0, 1):
         crops = [[f["crop"] for f in rows[v]["faces"] if f["crop"]] for v in sorted(rows) if labels[v] == label]
         picker = random.Random(seed)
         chosen = [picker.choice(of_video) for of_video in crops if of_video]
-        chosen = picker.sample(chosen, min(len(chosen), ROWS * COLUMNS))
-        side = np.full((24 + ROWS * TILE_PX, COLUMNS * TILE_PX, 3), 255, np.uint8)
-        cv2.putText(side, f"{title}: {len(chosen)} of {len(crops)} videos", (6, 17), cv2.FONT_HERSHEY_SIMPLEX, .5,
+        picked.append((picker.sample(chosen, min(len(chosen), ROWS * COLUMNS)), len(crops)))
+    height = max(-(-len(chosen) // COLUMNS) for chosen, _ in picked)
+    sides = []
+    for title, (chosen, n_videos) in zip(("REAL", "FAKE"), picked):
+        side = np.full((24 + height * TILE_PX, COLUMNS * TILE_PX, 3), 255, np.uint8)
+        cv2.putText(side, f"{title}: {len(chosen)} of {n_videos} videos", (6, 17), cv2.FONT_HERSHEY_SIMPLEX, .5,
                     (0, 0, 0), 1, cv2.LINE_AA)
         for place, name in enumerate(chosen):
             crop = cv2.imdecode(np.frombuffer((out / name).read_bytes(), np.uint8), cv2.IMREAD_COLOR)

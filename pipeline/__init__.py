@@ -1,1 +1,6 @@
 """What the stages share: errors, tables, options, the map over many videos, the demo corpus."""
+import os
+
+# Idle OpenMP threads sleep instead of spinning. Where another process wants the core (a loader, a second worker), two
+# spinning threads made one frame cost seconds instead of a fifth of one. Read when torch is first imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -15,21 +15,20 @@ the test list names the clips of the last groups. What is learned here says noth
 from __future__ import annotations
 
 import argparse
+import functools
 import json
-import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.errors import CorpusError, command
 from pipeline.options import add_flags, as_record, from_flags, option
-from pipeline.tables import write_bytes
+from pipeline.parallel import cpu_count, map_unordered
+from pipeline.tables import DEMO_MARK, write_bytes
 
 if TYPE_CHECKING:  # drawing imports cv2 and numpy, asking for --help should not
     from pipeline.demo_clip import Overlay, Scene
 
-DEMO_MARK = "DEMO.txt"
 TEST_LIST = "List_of_testing_videos.txt"
 TEST_SHARE = 0.2  # of the groups of identities, and of YouTube-real; at least one where there are two
 UNFINISHED = "This drawing is not finished: run the same command again.\n"
@@ -101,7 +100,8 @@ def plan(options: DemoOptions) -> list[Job]:
     return jobs
 
 
-def make_demo(root: str | Path, options: DemoOptions = DemoOptions(), workers: int | None = None) -> DemoCorpus:
+def make_demo(root: str | Path, options: DemoOptions = DemoOptions(), workers: int | None = None,
+              progress=lambda drawn, total: drawn) -> DemoCorpus:
     """Draw the corpus into `root`, or leave it alone when it is there with the same options.
 
     workers: processes, by default one per core; the bytes do not depend on it. An interrupted drawing goes on where
@@ -124,7 +124,7 @@ def make_demo(root: str | Path, options: DemoOptions = DemoOptions(), workers: i
                 if not all((root / name).is_file() for name in (job.real, *(name for _, name in job.fakes)))]
         for folder in sorted({Path(name).parent for name in videos}):
             (root / folder).mkdir(parents=True, exist_ok=True)
-        _draw_all(root, options, todo, workers or os.cpu_count() or 1)
+        _draw_all(root, options, todo, cpu_count() if workers is None else workers, progress)
         listed = sorted([f"1 {job.real}" for job in jobs if job.test]
                         + [f"0 {name}" for job in jobs if job.test for _, name in job.fakes], reverse=True)
         write_bytes(root / TEST_LIST, "".join(line + "\n" for line in listed).encode())
@@ -148,17 +148,11 @@ def _clear(root: Path, keep: set[str]) -> None:
                 path.unlink()
 
 
-def _draw_all(root: Path, options: DemoOptions, jobs: list[Job], workers: int) -> None:
-    if workers == 1 or len(jobs) < 2:
-        for job in jobs:
-            _draw(root, options, job)
-        return
-    from multiprocessing import get_context
-
-    # spawn: a fork would copy the threads' locks of whatever the caller has loaded.
-    with ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn")) as pool:
-        for done in [pool.submit(_draw, root, options, job) for job in jobs]:
-            done.result()
+def _draw_all(root: Path, options: DemoOptions, jobs: list[Job], workers: int, progress) -> None:
+    draw = functools.partial(_draw, root, options)
+    for _, result in progress(map_unordered(draw, jobs, min(workers, len(jobs)) if workers > 1 else 0), len(jobs)):
+        if isinstance(result, Exception):
+            raise result
 
 
 def stage(options: DemoOptions, job: Job) -> tuple[Scene, list[Overlay], int]:
@@ -197,6 +191,12 @@ def _draw(root: Path, options: DemoOptions, job: Job) -> None:
         cv2.setNumThreads(threads)
 
 
+def _progress(drawn, total: int):
+    from tqdm import tqdm
+
+    return tqdm(drawn, total=total, unit="scene", desc="draw")
+
+
 @command
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline.demo", description="Draw the demo corpus.")
@@ -204,7 +204,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=None, help="processes to draw with (default one per core)")
     add_flags(parser, DemoOptions)
     arguments = parser.parse_args(argv)
-    made = make_demo(arguments.root, from_flags(DemoOptions, arguments), arguments.workers)
+    made = make_demo(arguments.root, from_flags(DemoOptions, arguments), arguments.workers, _progress)
     print(f"{made.root}: {made.n_real} real and {made.n_fake} fake clips, {made.n_test} of them listed for testing; "
           f"{made.n_drawn} drawn now")
 

@@ -81,7 +81,7 @@ VIDEO_SCORES = {
     "score": "float64",     # P(fake) aggregated over frames; missing where the verdict is undecided for want of faces
     "verdict": "str",       # real, fake, undecided
 }
-DEMO_MARK = "DEMO.txt"      # a corpus that holds this file was drawn by pipeline.demo; every page made from it says so
+DEMO_MARK = "DEMO.txt"    # a corpus that holds this file was drawn by pipeline.demo; pages made from it say so
 SORT_KEYS = ("video_id", "frame", "face")
 
 
@@ -115,7 +115,8 @@ def write_table(path: str | Path, rows: pd.DataFrame | list[dict], columns: dict
     only_if_changed: leave a file with the same bytes untouched, so that make does not think it newer.
     Raises TableError when a column is missing or a value does not fit its type.
     """
-    pd = _pandas()
+    import pandas as pd
+
     frame = pd.DataFrame(rows, columns=None if len(rows) else list(columns))
     if missing := [c for c in columns if c not in frame.columns]:
         raise TableError(f"{path}: the rows lack {missing}")
@@ -124,7 +125,7 @@ def write_table(path: str | Path, rows: pd.DataFrame | list[dict], columns: dict
     text = io.StringIO()
     # 10 digits: far below a pixel or a microsecond, and the same text on every machine.
     frame.to_csv(text, index=False, float_format="%.10g", lineterminator="\n")
-    content = text.getvalue().encode("utf-8", "surrogateescape")
+    content = text.getvalue().encode()
     if only_if_changed and Path(path).is_file() and Path(path).read_bytes() == content:
         return False
     write_bytes(path, content)
@@ -136,11 +137,12 @@ def read_table(path: str | Path, columns: dict[str, str]) -> pd.DataFrame:
 
     Raises TableError when it is missing, empty, damaged or has other columns.
     """
-    pd = _pandas()
+    import pandas as pd
+
     if not Path(path).is_file():
         raise TableError(f"{path} does not exist: run the stage that makes it first (`make` lists the stages)")
     try:
-        frame = pd.read_csv(path, dtype=columns, keep_default_na=False, encoding_errors="surrogateescape",
+        frame = pd.read_csv(path, dtype=columns, keep_default_na=False,
                             na_values={c: [""] for c, kind in columns.items() if kind == "float64"})
     except (ValueError, pd.errors.ParserError) as error:
         raise TableError(f"{path} is not a table of this version ({error}): remove it and make it again") from None
@@ -148,11 +150,3 @@ def read_table(path: str | Path, columns: dict[str, str]) -> pd.DataFrame:
         raise TableError(f"{path} has the columns {list(frame.columns)}, expected {list(columns)}: "
                          "remove it and make it again")
     return frame
-
-
-def _pandas():
-    """pandas with strings as Python holds them: Arrow's cannot hold a file name that is no UTF-8."""
-    import pandas as pd
-
-    pd.set_option("mode.string_storage", "python")
-    return pd

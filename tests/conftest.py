@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+# Before anything imports torch: two threads that wait for each other on a busy machine cost a test its minute.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture
 def shared():
@@ -22,3 +25,35 @@ def shared():
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def demo_corpus(tmp_path_factory) -> Path:
+    """Six drawn people in three groups, one real clip and one fake of each: 12 clips of 4 s."""
+    from pipeline.demo import DemoOptions, make_demo
+
+    root = tmp_path_factory.mktemp("corpus") / "demo"
+    make_demo(root, DemoOptions(identities=6, clips=1, seconds=4, fps=5, width=256, height=192))
+    return root
+
+
+@pytest.fixture(scope="session")
+def demo_run(demo_corpus, tmp_path_factory) -> Path:
+    """The whole path on `demo_corpus` through the commands, with one epoch of a small network: OUT, report included."""
+    from classify import score, train
+    from data import split
+    from extract import corpus, run
+    from reports import page
+
+    out = tmp_path_factory.mktemp("out")
+    steps = [(corpus, [str(demo_corpus), "--out", f"{out}/index.csv"]),
+             (run, [str(demo_corpus), "--index", f"{out}/index.csv", "--out", f"{out}/faces", "--every", "1",
+                    "--workers", "0", "--device", "cpu"]),
+             (split, ["--index", f"{out}/index.csv", "--out", f"{out}/split.csv"]),
+             (train, ["--out", str(out), "--backbone", "tf_efficientnet_lite0", "--size", "64", "--epochs", "1",
+                      "--loaders", "0", "--device", "cpu"]),
+             (score, ["--out", str(out), "--loaders", "0", "--device", "cpu"]),
+             (page, ["--out", str(out)])]
+    for module, arguments in steps:
+        assert module.main(arguments) == 0, module.__name__
+    return out

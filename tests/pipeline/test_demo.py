@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from pipeline import face_model
-from pipeline.demo import DEMO_MARK, DemoOptions, main, make_demo, plan, stage
+from pipeline.demo import DemoOptions, main, make_demo, plan, stage
 from pipeline.errors import CorpusError, OptionsError
 from pipeline.options import from_record
+from pipeline.tables import DEMO_MARK
 
 SMALL = DemoOptions(identities=4, clips=2, seconds=1.0, fps=5, youtube=2)
 

@@ -11,7 +11,7 @@ ROW = {"video_id": "a/00001.mp4", "label": 1, "dataset": "x", "method": "", "tar
 
 
 def test_a_table_comes_back_as_it_was_sorted_by_its_key(tmp_path):
-    rows = [{**ROW, "video_id": name} for name in ('b, "c".mp4', "é\udcff.mp4", "a\nb.mp4", "NA", "1.0")]
+    rows = [{**ROW, "video_id": name} for name in ('b, "c".mp4', "é…/💡.mp4", "a\nb.mp4", "NA", "1.0", " x")]
     write_table(tmp_path / "t.csv", rows, INDEX)
     table = read_table(tmp_path / "t.csv", INDEX)
     assert table["video_id"].tolist() == sorted(row["video_id"] for row in rows)

@@ -1,0 +1,135 @@
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from classify.model import FaceNet, ModelOptions, build, load_checkpoint, read_card, save_checkpoint, scores_of
+from classify.weights import PACKAGED, _packaged_lite0
+from pipeline.errors import CheckpointError, OptionsError, WeightsError
+
+SMALL = ModelOptions(backbone="resnet10t", weights="none", size=32)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    torch.manual_seed(0)
+    net, card = build(SMALL)
+    torch.nn.init.normal_(net.body.get_classifier().weight)
+    save_checkpoint(tmp_path / "m.safetensors", net, {**card, "versions": {"torch": "x"}})
+    return tmp_path / "m.safetensors", net.eval()
+
+
+def some_pictures(n=5, side=32):
+    return torch.randint(0, 256, (n, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_pictures_give_one_logit_each_and_every_parameter_gets_a_gradient():
+    net, card = build(SMALL)
+    for parameter in net.parameters():
+        if not parameter.any():  # timm starts a residual block's last norm at zero, which passes nothing back
+            torch.nn.init.normal_(parameter)
+    logits = net(some_pictures())
+    assert logits.shape == (5,) and card["size_px"] == 32
+    logits.sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
+
+
+def test_an_untrained_network_scores_about_one_half():
+    net, _ = build(SMALL)
+    assert (scores_of(net.eval(), some_pictures()) - 0.5).abs().max() < 0.1
+
+
+def test_pictures_are_normalised_as_the_weights_expect():
+    class Mean(torch.nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3)).sum(1)
+
+    net = FaceNet(Mean(), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    assert net(torch.full((1, 3, 4, 4), 255, dtype=torch.uint8)).item() == pytest.approx(3 * 2.0)
+
+
+def test_a_checkpoint_gives_the_same_scores_and_its_card_back(saved):
+    path, net = saved
+    loaded, card = load_checkpoint(path)
+    assert torch.equal(scores_of(loaded, some_pictures()), scores_of(net, some_pictures()))
+    assert card["label_map"] == {"real": 0, "fake": 1} and card["model_id"].startswith("resnet10t-")
+    assert not loaded.training
+
+
+def test_a_checkpoint_that_no_longer_gives_its_scores_is_refused(saved):
+    path, _ = saved
+    with safe_open(path, "pt") as file:
+        card = json.loads(file.metadata()["card"])
+    card["mean"] = [0.1, 0.1, 0.1]  # what a library that changes a default does
+    save_file(load_file(path), path, {"card": json.dumps(card)})
+    with pytest.raises(CheckpointError, match="other scores"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("content, says", [(None, "make train"), (b"", "not a model file"), (b"x" * 99, "not a model")])
+def test_what_is_no_checkpoint_is_a_clear_error(tmp_path, content, says):
+    if content is not None:
+        (tmp_path / "m.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match=says):
+        read_card(tmp_path / "m.safetensors")
+
+
+def test_half_a_checkpoint_is_a_clear_error(saved):
+    path, _ = saved
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(CheckpointError):
+        load_checkpoint(path)
+
+
+def test_an_unknown_backbone_names_its_neighbours():
+    with pytest.raises(OptionsError, match="resnet50"):
+        build(ModelOptions(backbone="resnt50", weights="none"))
+
+
+def test_the_packaged_weights_fill_every_tensor_of_timms_network():
+    import timm
+
+    assert not timm.create_model(PACKAGED).load_state_dict(_packaged_lite0(), strict=True).missing_keys
+    net, _ = build(ModelOptions(backbone=PACKAGED))
+    assert torch.equal(net.body.conv_stem.weight, _packaged_lite0()["conv_stem.weight"])
+
+
+def test_weights_from_a_file_fill_all_but_the_head(tmp_path):
+    import timm
+
+    donor = timm.create_model("resnet10t")  # with its 1,000 classes
+    torch.save(donor.state_dict(), tmp_path / "w.pth")
+    net, _ = build(ModelOptions(backbone="resnet10t", weights=str(tmp_path / "w.pth"), size=32))
+    assert torch.equal(net.body.layer1[0].conv1.weight, donor.layer1[0].conv1.weight)
+
+
+def test_weights_of_another_network_are_refused_by_name(tmp_path):
+    import timm
+
+    torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="does not fit.*first is"):
+        build(ModelOptions(backbone="resnet10t", weights=str(tmp_path / "w.pth"), size=32))
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+def test_a_file_without_tensors_is_a_clear_error_and_runs_no_code(tmp_path, name):
+    import pickle
+
+    (tmp_path / name).write_bytes(pickle.dumps(print))
+    with pytest.raises(WeightsError, match="cannot be read as tensors"):
+        build(ModelOptions(backbone="resnet10t", weights=str(tmp_path / name)))
+    with pytest.raises(WeightsError, match="no such file"):
+        build(ModelOptions(backbone="resnet10t", weights=str(tmp_path / "missing.pth")))
+
+
+def test_weights_that_cannot_be_downloaded_name_the_file_and_the_choices(monkeypatch):
+    import huggingface_hub
+
+    def offline(*args, **kwargs):
+        raise huggingface_hub.errors.LocalEntryNotFoundError("offline")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
+    with pytest.raises(WeightsError, match="model.safetensors from https://.*resnet50.*WEIGHTS=.*WEIGHTS=none"):
+        build(ModelOptions())

@@ -1,0 +1,133 @@
+import json
+import os
+import shutil
+
+import pytest
+
+from classify import video
+from classify.verdict import MIN_FACES, decide
+from tests.clips import write_clip
+
+CARD = {"aggregation": "mean", "threshold": 0.4}
+
+
+@pytest.fixture
+def judge(demo_run, capfd):
+    """judge(*arguments) -> (status, lines on stdout, lines on stderr), with the model of `demo_run`."""
+
+    def run(*arguments):
+        status = video.main([*map(str, arguments), "--device", "cpu", "--model", f"{demo_run}/model/model.safetensors"])
+        said = capfd.readouterr()
+        return status, said.out.splitlines(), said.err.splitlines()
+
+    return run
+
+
+def test_a_score_at_the_threshold_is_fake_and_one_below_is_real():
+    assert decide([0.4, 0.4, 0.4], CARD, 3) == ("fake", pytest.approx(0.4), "")
+    assert decide([0.4, 0.4, 0.3], CARD, 3)[0] == "real"
+
+
+@pytest.mark.parametrize("n", range(MIN_FACES))
+def test_too_few_faces_are_undecided_with_the_count_and_without_a_score(n):
+    verdict, score, reason = decide([0.9] * n, CARD, 5)
+    assert (verdict, score) == ("undecided", None) and ("no face in 5" if n == 0 else f"only {n} of 5") in reason
+
+
+def test_a_clip_is_one_line_with_verdict_score_and_frames(judge, demo_corpus):
+    clip = demo_corpus / "Celeb-real" / "id0_0000.mp4"
+    status, [line], errors = judge(clip)
+    assert status == 0 and errors == [] and line.startswith(f"{clip}  ")
+    assert ("REAL" in line or "FAKE" in line) and "score 0." in line and "of 5 frames" in line
+
+
+def test_a_short_clip_is_judged_on_five_frames_and_the_json_says_all(judge, demo_corpus):
+    # Trained at a frame a second, a clip of 3.8 s would give four.
+    status, [line], _ = judge(demo_corpus / "Celeb-real" / "id0_0000.mp4", "--json")
+    said = json.loads(line)
+    assert list(said) == ["schema", "path", "verdict", "score", "probability", "threshold", "reason", "n_asked",
+                          "n_read", "n_faces", "people", "frames", "model", "error"]
+    assert (said["schema"], said["error"], said["probability"], said["people"]) == (1, None, None, None)
+    assert said["n_asked"] == said["n_read"] == 5 and len(said["frames"]) == said["n_faces"] >= 4
+    assert [f["time_s"] for f in said["frames"]] == sorted(f["time_s"] for f in said["frames"])
+    assert said["verdict"] == ("fake" if said["score"] >= said["threshold"] else "real")
+
+
+def test_a_clip_gets_the_score_that_its_extracted_crops_got(judge, demo_run, demo_corpus, monkeypatch):
+    """Judging crops and scores with the same functions as extraction and scoring."""
+    from classify import verdict
+    from pipeline.tables import VIDEO_SCORES, read_table
+
+    monkeypatch.setattr(verdict, "MIN_FRAMES", 1)  # so that both look at the same frames
+    scored = read_table(demo_run / "scores" / "videos.csv", VIDEO_SCORES)
+    for row in scored.itertuples():
+        _, [line], _ = judge(demo_corpus / row.video_id, "--json")
+        assert json.loads(line)["score"] == pytest.approx(row.score, abs=1e-4), row.video_id
+        assert json.loads(line)["verdict"] == row.verdict
+
+
+def test_verbose_draws_a_bar_per_frame(judge, demo_corpus):
+    _, [_, *bars], _ = judge(demo_corpus / "Celeb-real" / "id0_0000.mp4", "-v")
+    assert 4 <= len(bars) <= 5 and all("s  0." in bar for bar in bars)
+
+
+def test_bad_clips_are_a_line_on_stderr_each_and_the_rest_go_on(judge, demo_corpus, tmp_path):
+    good = demo_corpus / "Celeb-real" / "id0_0000.mp4"
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "words.mp4").write_text("words\n" * 100)
+    (tmp_path / "cut.mp4").write_bytes(good.read_bytes()[:3000])
+    (tmp_path / "folder").mkdir()
+    bad = [tmp_path / name for name in ("empty.mp4", "words.mp4", "cut.mp4", "missing.mp4", "folder")]
+    status, lines, errors = judge(*bad, good)
+    assert status == 1 and len(lines) == 1 and lines[0].startswith(str(good))
+    assert [e.split(": ")[1] for e in errors] == [str(p) for p in bad] and all(e.startswith("error: ") for e in errors)
+    for words, error in zip(("empty", "not a video", "truncated", "no such file", "no video in this folder"), errors):
+        assert words in error
+    status, lines, errors = judge(*bad, "--json")
+    assert status == 1 and [json.loads(line)["verdict"] for line in lines] == [None] * 5
+    assert all(json.loads(line)["error"] for line in lines)
+
+
+def test_a_clip_without_a_face_is_undecided_and_no_error(judge, tmp_path):
+    path = write_clip(tmp_path / "bars.mp4", [n / 10 for n in range(50)])
+    status, [line], errors = judge(path)
+    assert (status, errors) == (0, []) and "UNDECIDED: no face in 5 frames" in line and "no score" in line
+    _, [line], _ = judge(path, "--json")
+    assert json.loads(line)["score"] is None and json.loads(line)["frames"] == []
+
+
+def test_a_folder_is_all_its_videos(judge, demo_corpus, tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name in ("a.MP4", "sub/b.mp4", "sub/.hidden.mp4", "notes.txt"):
+        shutil.copy(demo_corpus / "Celeb-real" / "id0_0000.mp4", tmp_path / name)
+    _, lines, _ = judge(tmp_path)
+    assert [os.path.relpath(line.split("  ")[0], tmp_path) for line in lines] == ["a.MP4", "sub/b.mp4"]
+
+
+def test_without_a_model_the_command_says_which_command_makes_one(tmp_path, capsys):
+    assert video.main(["x.mp4", "--model", str(tmp_path / "none.safetensors")]) == 1
+    assert "make train" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_split_is_not_scored(demo_run, tmp_path, capsys):
+    from classify import score
+
+    shutil.copytree(demo_run, tmp_path / "out")
+    audit = json.loads((tmp_path / "out" / "split.json").read_text())
+    (tmp_path / "out" / "split.json").write_text(json.dumps({**audit, "split_hash": "other"}))
+    assert score.main(["--out", str(tmp_path / "out")]) == 1
+    assert "another split" in capsys.readouterr().err
+
+
+def test_every_held_out_video_is_in_the_table_of_scores(demo_run):
+    from pipeline.tables import SPLIT, VIDEO_SCORES, read_table
+
+    split = read_table(demo_run / "split.csv", SPLIT)
+    scored = read_table(demo_run / "scores" / "videos.csv", VIDEO_SCORES)
+    assert set(scored["video_id"]) == set(split.loc[split["part"].isin(["val", "test"]), "video_id"])
+    assert scored["score"].notna().equals(scored["verdict"] != "undecided")
+
+
+def test_a_report_of_the_demo_says_that_it_is_one(demo_run):
+    page = (demo_run / "report" / "report.html").read_text()
+    assert "drawn" in page and "demo" in page.lower()

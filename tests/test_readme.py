@@ -1,0 +1,44 @@
+"""The README is true: its tree is the tree, its commands exist."""
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def tracked():
+    done = subprocess.run(["git", "-C", str(ROOT), "ls-files"], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return done.stdout.splitlines()
+
+
+def test_the_tree_names_every_module_and_nothing_else():
+    block = re.search(r"```tree\n(.*?)```", README, re.S)[1]
+    named, folder = set(), ""
+    for line in block.splitlines():
+        name = line.split()[0]
+        if not line.startswith(" "):
+            folder = name if name.endswith("/") else ""
+            named.add(name)
+        else:
+            named.add(folder + name)
+    files = [f for f in tracked() if not f.startswith((".", "tests/")) and not f.endswith("__init__.py")]
+    packages = {f.split("/")[0] + "/" for f in files if "/" in f}
+    assert {n for n in named if not n.endswith("/")} == set(files)
+    assert {n for n in named if n.endswith("/")} == packages | {"tests/"}
+
+
+def test_every_make_target_in_the_readme_exists():
+    targets = set(re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M)[1].split())
+    used = set(re.findall(r"\bmake ([a-z]+)\b", README))
+    assert used and used <= targets
+
+
+def test_every_module_in_the_readme_can_be_run():
+    for module in set(re.findall(r"python -m ([a-z_.]+)", README)):
+        path = ROOT / (module.replace(".", "/") + ".py")
+        assert path.is_file() and "__main__" in path.read_text(), module
