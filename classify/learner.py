@@ -15,13 +15,14 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.nn.functional import binary_cross_entropy_with_logits
+from tqdm import tqdm
 
 from classify.aggregate import DEFAULT_RULE, aggregate, auc
 from classify.model import FaceNet
 from data.crops import AugmentOptions, augment
 from pipeline.tables import write_bytes
 
-BEST = "val_rank"  # what the best epoch has most of, see Learner._rank
+BEST = "val_rank"  # what the best epoch has most of, see _rank
 
 
 class Learner(lightning.LightningModule):
@@ -136,6 +137,4 @@ class _Bar(TQDMProgressBar):
     """One line an epoch that stays; validation, a few seconds, has none of its own."""
 
     def init_validation_tqdm(self):
-        bar = super().init_validation_tqdm()
-        bar.disable = True
-        return bar
+        return tqdm(disable=True)

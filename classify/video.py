@@ -17,10 +17,10 @@ BAR = 24  # characters of a full bar
 def line(verdict) -> str:
     """One line for people. verdict: a classify.verdict.Verdict."""
     score = "no score" if verdict.score is None else f"score {verdict.score:.3f} (fake from {verdict.threshold:.3f})"
-    reason = f": {verdict.reason}" if verdict.reason else ""
-    asked = f" (of {verdict.n_asked} asked)" if verdict.n_asked != verdict.n_read else ""
-    return (f"{_printable(verdict.path)}  {verdict.verdict.upper()}{reason}  {score}  "
-            f"a face in {verdict.n_faces} of {verdict.n_read} frames{asked}")
+    undecided = f": {verdict.reason}" if verdict.verdict == "undecided" else ""
+    damage = f" of {verdict.n_asked} asked ({verdict.reason})" if verdict.n_asked != verdict.n_read else ""
+    return (f"{_printable(verdict.path)}  {verdict.verdict.upper()}{undecided}  {score}  "
+            f"a face in {verdict.n_faces} of {verdict.n_read} frames{damage}")
 
 
 def bars(verdict) -> list[str]:
