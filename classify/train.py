@@ -146,10 +146,11 @@ def _fit(net: FaceNet, card: dict, train_rows: pd.DataFrame, val_rows: pd.DataFr
     if resume_from:  # Lightning opens the loader before it tells the sampler which epoch a resumed run is in
         order.set_epoch(torch.load(resume_from, map_location="cpu", weights_only=True)["epoch"] + 1)
     # drop_last: batch norm cannot learn from a last batch of one.
-    runner.fit(learner, read(train_rows, sampler=order, drop_last=len(train_rows) % running.batch == 1), read(val_rows),
-               ckpt_path=resume_from, weights_only=True)
-    if runner.interrupted:
-        raise KeyboardInterrupt
+    try:
+        runner.fit(learner, read(train_rows, sampler=order, drop_last=len(train_rows) % running.batch == 1),
+                   read(val_rows), ckpt_path=resume_from, weights_only=True)
+    except SystemExit:  # Lightning's answer to Ctrl-C
+        raise KeyboardInterrupt("RESUME=1 goes on with this run") from None
     best = torch.load(keeper.best_model_path, map_location="cpu", weights_only=True)
     learner.load_state_dict(best["state_dict"])
     return int(best["epoch"]) + 1

@@ -28,6 +28,7 @@ from pipeline.options import add_flags, as_record, from_flags, option
 from pipeline.parallel import cpu_count, map_unordered
 from pipeline.tables import DEMO_MARK, FACES, INDEX, VIDEOS, read_table, write_bytes, write_json, write_table
 
+GPU_WORKERS = 6  # by default: each holds a CUDA context of its own, about half a GiB of the device's memory
 EMPTY_VIDEO = {"n_asked": 0, "n_read": 0, "n_faces": 0, "width_px": 0, "height_px": 0, "duration_s": 0.0}
 
 
@@ -35,7 +36,7 @@ EMPTY_VIDEO = {"n_asked": 0, "n_read": 0, "n_faces": 0, "width_px": 0, "height_p
 class RunOptions:
     """How the work is done; none of it changes a result on a CPU."""
 
-    workers: int | None = option(None, "worker processes; 0 works in this process (default: one per core)")
+    workers: int | None = option(None, "worker processes, 0 for none (default: one per core, at most 6 on a GPU)")
     device: str = option("auto", "where the detector runs: auto, cpu, cuda, cuda:1, mps")
     retry_failed: bool = option(False, "try videos again that could not be read before")
 
@@ -65,8 +66,9 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
                 rows[video_id] = kept
             else:
                 todo.append(video_id)
-        workers = min(cpu_count() if run.workers is None else run.workers, len(todo))
         device = pick_device(run.device) if todo else "cpu"  # a wrong one ends here, not in every worker
+        most = cpu_count() if device == "cpu" else min(cpu_count(), GPU_WORKERS)
+        workers = min(most if run.workers is None else run.workers, len(todo))
         results = map_unordered(_extract_one, todo, workers, _start_worker,
                                 (root, out, frames, faces, device, made_with))
         for video_id, result in progress(results, len(todo), rows):

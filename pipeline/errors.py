@@ -93,8 +93,9 @@ def command(main: Callable[[list[str] | None], int | None]) -> Command:
             if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
                 return fail(f"no permission for {error.filename}: {error.strerror}")
             raise
-        except KeyboardInterrupt:
-            print("interrupted: run the same command again to go on", file=sys.stderr)
+        except KeyboardInterrupt as interrupt:
+            print(f"interrupted: {interrupt.args[0] if interrupt.args else 'run the same command again to go on'}",
+                  file=sys.stderr)
             return 130
 
     return wrapped
