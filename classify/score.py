@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import SplitError, command
+from pipeline.errors import SplitError, TableError, command
 from pipeline.options import add_flags, from_flags, option
 from pipeline.tables import FACES, FRAME_SCORES, INDEX, SPLIT, VIDEO_SCORES, VIDEOS, read_table, write_json, write_table
 
@@ -105,6 +105,8 @@ def score_held_out(out: Path, model: Path, options: ScoreOptions) -> dict[str, i
     crops = faces[faces["crop"] != ""].merge(held_out[["video_id", "label"]], on="video_id")
     crops["score"] = score_crops(net, card, crops, out / "faces", options)
     videos = read_table(out / "faces" / "videos.csv", VIDEOS)
+    if missing := sorted(set(held_out["video_id"]) - set(videos["video_id"])):
+        raise TableError(f"{len(missing)} held-out videos were never extracted (e.g. {missing[0]}): `make extract` again")
     methods = read_table(out / "index.csv", INDEX)[["video_id", "method"]]
     rows = held_out.merge(videos.drop(columns="label"), on="video_id").merge(methods, on="video_id")
     rows = video_scores(rows, crops, card)

@@ -63,6 +63,8 @@ def main(argv: list[str] | None = None) -> int:
     from classify.verdict import Judge, as_object
 
     judge = Judge(arguments.model, arguments.device)
+    if judge.card.get("demo"):
+        print("note: this model was trained on drawn faces, its verdicts say nothing about real videos", file=sys.stderr)
     failed = 0
     for path in clips(arguments.paths):
         try:

@@ -18,7 +18,9 @@ def judge(demo_run, capfd):
     def run(*arguments):
         status = video.main([*map(str, arguments), "--device", "cpu", "--model", f"{demo_run}/model/model.safetensors"])
         said = capfd.readouterr()
-        return status, said.out.splitlines(), said.err.splitlines()
+        note, *errors = said.err.splitlines()
+        assert "trained on drawn faces" in note
+        return status, said.out.splitlines(), errors
 
     return run
 
@@ -117,6 +119,17 @@ def test_a_checkpoint_of_another_split_is_not_scored(demo_run, tmp_path, capsys)
     (tmp_path / "out" / "split.json").write_text(json.dumps({**audit, "split_hash": "other"}))
     assert score.main(["--out", str(tmp_path / "out")]) == 1
     assert "another split" in capsys.readouterr().err
+
+
+def test_a_held_out_video_that_was_never_extracted_is_an_error(demo_run, tmp_path, capsys):
+    from classify import score
+    from pipeline.tables import VIDEOS, read_table, write_table
+
+    shutil.copytree(demo_run, tmp_path / "out")
+    table = tmp_path / "out" / "faces" / "videos.csv"
+    write_table(table, read_table(table, VIDEOS)[:-1], VIDEOS)
+    assert score.main(["--out", str(tmp_path / "out")]) == 1
+    assert "never extracted" in capsys.readouterr().err
 
 
 def test_every_held_out_video_is_in_the_table_of_scores(demo_run):
