@@ -106,7 +106,7 @@ def score_held_out(out: Path, model: Path, options: ScoreOptions) -> dict[str, i
     crops["score"] = score_crops(net, card, crops, out / "faces", options)
     videos = read_table(out / "faces" / "videos.csv", VIDEOS)
     if missing := sorted(set(held_out["video_id"]) - set(videos["video_id"])):
-        raise TableError(f"{len(missing)} held-out videos were never extracted (e.g. {missing[0]}): `make extract` again")
+        raise TableError(f"{len(missing)} held-out videos were never extracted (e.g. {missing[0]}): `make extract`")
     methods = read_table(out / "index.csv", INDEX)[["video_id", "method"]]
     rows = held_out.merge(videos.drop(columns="label"), on="video_id").merge(methods, on="video_id")
     rows = video_scores(rows, crops, card)

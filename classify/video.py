@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
 
     judge = Judge(arguments.model, arguments.device)
     if judge.card.get("demo"):
-        print("note: this model was trained on drawn faces, its verdicts say nothing about real videos", file=sys.stderr)
+        print("note: this model was trained on drawn faces, it knows nothing about real videos", file=sys.stderr)
     failed = 0
     for path in clips(arguments.paths):
         try:
