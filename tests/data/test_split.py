@@ -6,7 +6,8 @@ import json
 import pandas as pd
 import pytest
 
-from data.split import SplitOptions, audit, describe, main, split_corpus, split_hash
+from data.audit import audit
+from data.split import SplitOptions, describe, main, split_corpus, split_hash
 from extract.layouts import celeb, faceforensics, row
 from pipeline.errors import SplitError
 from pipeline.tables import INDEX, SPLIT, read_table, write_table
