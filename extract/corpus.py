@@ -3,7 +3,8 @@
     python -m extract.corpus CORPUS --out out/index.csv     recognise the layout, write one row per video
     python -m extract.corpus CORPUS --check                 only say what is there and what would be done
 
-No video is opened. The layouts themselves are in extract/layouts.py.
+No video is opened. The layouts are in celeb.py, faceforensics.py and dfdc.py; layouts.py has what they share, and
+folders called real and fake.
 """
 from __future__ import annotations
 
@@ -15,10 +16,14 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from extract.layouts import LAYOUTS, Corpus, folders, read_csv, row
+from extract.celeb import celeb
+from extract.dfdc import dfdc
+from extract.faceforensics import faceforensics
+from extract.layouts import Corpus, counted, folders, read_csv, row
 from pipeline.errors import CorpusError, command
 from pipeline.tables import INDEX, write_table
 
+LAYOUTS = (celeb, faceforensics, dfdc)  # the first that knows the names wins; `folders` knows nearly any
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .mkv .avi .mov .webm .m4v .ts .mpg .mpeg .wmv .flv .3gp".split())  # compared in lower case
 SIDE_SUFFIXES = frozenset((".txt", ".json", ".csv"))  # lists and metadata that a layout may read
@@ -130,8 +135,8 @@ def walk(root: Path) -> tuple[list[str], dict[str, Path], list[str], Counter]:
                     side[name] = Path(entry.path)
     notes = []
     if odd:
-        notes.append(f"{len(odd)} video{'s' if len(odd) > 1 else ''} left out: the name is no UTF-8 or has a line "
-                     f"break (e.g. {shown(min(odd))}); rename to use")
+        notes.append(f"{counted(len(odd), 'video')} left out: the name is no UTF-8 or has a line break (e.g. "
+                     f"{shown(min(odd))}); rename to use")
     if repeated:
         notes.append(f"{shown(min(repeated))} leads to a folder that was read already, so it is not followed")
     return sorted(names), side, notes, others
@@ -181,8 +186,8 @@ def _from_table(path: Path) -> Corpus:
     here = {file: label for file, (_, label) in lines.items() if file.is_file()}
     missing = [str(file) for file in lines if file not in here]
     if not here:
-        raise CorpusError(f"{path} names {len(missing)} files, of which none exists"
-                          + (f" (e.g. {missing[0]})" if missing else ""))
+        raise CorpusError(f"{path} names {counted(len(missing), 'file')}, of which none exists (e.g. {missing[0]})"
+                          if missing else f"{path} names no file that can be used")
     root = Path(os.path.abspath(path.parent))
     if not all(file.is_relative_to(root) for file in here):
         root = Path(os.path.commonpath([file.parent for file in here]))
@@ -191,7 +196,7 @@ def _from_table(path: Path) -> Corpus:
     found = Counter(LABEL_NAMES[entry["label"]] for entry in rows)
     notes = [f"{len(odd)} left out: the name is no UTF-8 or has a line break"] if odd else []
     if missing:
-        notes.append(f"{len(missing)} files of the table are not here (e.g. {missing[0]}): left out")
+        notes.append(f"{counted(len(missing), 'file')} of the table not here (e.g. {missing[0]}): left out")
     return Corpus("table path,label", "table", rows, {name: found[name] for name in LABEL_NAMES}, missing=missing,
                   doubled=doubled, notes=notes, root=root)
 
@@ -215,8 +220,8 @@ def describe(corpus: Corpus) -> list[str]:
     lines = [line] + [f"note: {note}" for note in corpus.notes]
     if corpus.doubled:
         kept, *copies = corpus.doubled[0]
-        lines.append(f"note: {len(corpus.doubled)} clips are there more than once and count once, e.g. {shown(kept)} "
-                     f"and not {', '.join(map(shown, copies))}")
+        lines.append(f"note: {counted(len(corpus.doubled), 'clip')} there more than once, counted once, e.g. "
+                     f"{shown(kept)} for {', '.join(map(shown, copies))}")
     return lines
 
 

@@ -8,7 +8,9 @@ import pytest
 
 from data.audit import audit
 from data.split import SplitOptions, describe, main, split_corpus, split_hash
-from extract.layouts import celeb, faceforensics, row
+from extract.celeb import celeb
+from extract.faceforensics import faceforensics
+from extract.layouts import row
 from pipeline.errors import SplitError
 from pipeline.tables import INDEX, SPLIT, read_table, write_table
 

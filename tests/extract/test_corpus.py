@@ -7,8 +7,8 @@ import os
 import pytest
 
 from extract import corpus as module
+from extract.celeb import celeb
 from extract.corpus import find_corpus, grouping, main
-from extract.layouts import celeb
 from pipeline.errors import CorpusError
 from pipeline.tables import INDEX, read_table
 
