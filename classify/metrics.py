@@ -7,34 +7,34 @@ left_out   only judged videos count
 as_wrong   a failed video is a wrong call; where a score is needed a failed real has 1 and a failed fake 0, the worst
            there is. Log-loss would then hang on the clipping alone, so it is None as soon as one video failed.
 
-Intervals are percentile bootstraps that draw whole groups (what the split kept whole), since clips of one person are no
-independent trials. One set of vectorised functions computes the numbers and, weighted by how often each group was
-drawn, all resamples at once.
+Numbers and intervals of one set of scores come from bootstrap.py; here they are put together for videos and frames, per
+method, per group and per way of counting.
 """
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from classify.bootstrap import (
+    LEVEL,
+    METRICS,
+    MIN_GROUPS,
+    RESAMPLES,
+    SEED,
+    counts_above,
+    interval,
+    numbers,
+    resample,
+    resampled_by,
+)
 from pipeline.errors import TableError
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc", "ap", "eer", "log_loss")
-RESAMPLES = 2000      # a percentile interval needs at least 1,000 (Efron and Tibshirani 1993, section 13.3)
-SEED = 0
-LEVEL = 0.95
-# Groups that must hold a real, and as many that must hold a fake. With three groups every ninth resample is one group
-# three times, so the ends of the interval are just the best and the worst group; with five it is one in 625.
-MIN_GROUPS = 5
-FEW_GROUPS = 20       # below, bootstraps of groups tend to be too narrow (Cameron, Gelbach and Miller 2008): said aloud
-MAX_UNDEFINED = 0.05  # share of resamples without a value (a class was not drawn) above which there is no interval
 BINS = 10             # of the calibration, equally wide
 MIN_CALIBRATION = 50  # scores for a calibration error: five a bin; below, it measures the sample and not the model
-EPS = 1e-7            # log-loss clips scores to [EPS, 1 - EPS]
-_CHUNK = 4_000_000    # weights held at once by the bootstrap, 32 MB
 
 Cell = dict[str, Any]  # {"value", "low", "high": float | None, "reason": str}
 
@@ -106,7 +106,7 @@ def curves(labels: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
     """
     import numpy as np
 
-    fp, tp = (c[0] for c in _counts_above(labels, scores, np.ones((1, len(labels)))))
+    fp, tp = (c[0] for c in counts_above(labels, scores, np.ones((1, len(labels)))))
     precision = tp[1:] / (tp[1:] + fp[1:])
     return {"fpr": fp / fp[-1], "tpr": tp / tp[-1], "precision": np.concatenate([precision[:1], precision]),
             "recall": tp / tp[-1]}
@@ -199,15 +199,15 @@ def _block(rows: pd.DataFrame, n_failed: int, level: str, no_interval: str) -> d
     confusion = {f"{real}_as_{called}": int(((labels == i) & (calls == j)).sum())
                  for i, real in enumerate(("real", "fake")) for j, called in enumerate(("real", "fake"))}
     undefined = _undefined(labels, calls, n_failed, level)
-    point = _numbers(labels, scores, calls, np.ones((1, len(rows)))) if len(rows) else {}
-    by, note, why = ("", "", no_interval) if no_interval else _resampled_by(rows)
-    draws = _resample(labels, scores, calls, rows[by].to_numpy()) if by else {}
+    point = numbers(labels, scores, calls, np.ones((1, len(rows)))) if len(rows) else {}
+    by, note, why = ("", "", no_interval) if no_interval else resampled_by(rows)
+    draws = resample(labels, scores, calls, rows[by].to_numpy()) if by else {}
     metrics = {}
     for metric in METRICS:
         if metric in undefined:
             metrics[metric] = _cell(reason=undefined[metric])
         else:
-            low, high, reason = _interval(draws[metric]) if by else (None, None, why)
+            low, high, reason = interval(draws[metric]) if by else (None, None, why)
             metrics[metric] = _cell(float(point[metric][0]), low, high, reason)
     return {"n_real": int((labels == 0).sum()), "n_fake": int((labels == 1).sum()),
             "n_groups": int(rows["group"].nunique()), "by": by, "note": note, "confusion": confusion,
@@ -232,98 +232,6 @@ def _undefined(labels: np.ndarray, calls: np.ndarray, n_failed: int, level: str)
         missing = "fake" if labels[0] == 0 else "real"
         reasons.update(dict.fromkeys(("balanced_accuracy", "auc", "ap", "eer"), f"no {missing} among the {one}s"))
     if n_failed:
-        reasons["log_loss"] = f"{n_failed} failed videos have no score; see the count that leaves them out"
+        reasons["log_loss"] = (f"{n_failed} failed video{'s have' if n_failed > 1 else ' has'} no score; "
+                               "see the count that leaves failed videos out")
     return reasons
-
-
-def _resampled_by(rows: pd.DataFrame) -> tuple[str, str, str]:
-    """What to resample, `group` or `source` or "" for nothing; a remark on the interval; why there is none."""
-    counts = {}
-    for column in ("group", "source"):
-        n_real, n_fake = (rows.loc[rows["label"] == label, column].nunique() for label in (0, 1))
-        if min(n_real, n_fake) >= MIN_GROUPS:
-            n = rows[column].nunique()
-            few = "" if n >= FEW_GROUPS else f"from {n} {column}s only, so rather too narrow"
-            known = "" if column == "group" else "for other clips of these same people, not for other people"
-            return column, "; ".join(filter(None, (known, few))), ""
-        counts[column] = n_real, n_fake
-    n_real, n_fake = counts["group"]
-    return "", "", (f"no interval: groups that hold a real: {n_real}, a fake: {n_fake}; resampling them needs "
-                    f"{MIN_GROUPS} of each")
-
-
-def _resample(labels: np.ndarray, scores: np.ndarray, calls: np.ndarray, groups: np.ndarray) -> dict[str, np.ndarray]:
-    """Each metric on `RESAMPLES` draws of whole groups with replacement, [RESAMPLES], NaN where it is undefined."""
-    import numpy as np
-
-    names, member = np.unique(groups, return_inverse=True)
-    drawn = np.random.default_rng(SEED).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
-    step = max(1, _CHUNK // len(labels))
-    parts = [_numbers(labels, scores, calls, drawn[i:i + step, member].astype(float))
-             for i in range(0, RESAMPLES, step)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in METRICS}
-
-
-def _interval(draws: np.ndarray) -> tuple[float | None, float | None, str]:
-    """Percentile interval of the resamples, or why there is none."""
-    import numpy as np
-
-    known = draws[~np.isnan(draws)]
-    if (undefined := 1 - len(known) / len(draws)) > MAX_UNDEFINED:
-        return None, None, f"no interval: {undefined:.0%} of the resamples have no such number"
-    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    if high - low < 1e-9:
-        return None, None, "no interval: all resamples agree, the sample is too small or too easy to show its spread"
-    return float(low), float(high), ""
-
-
-def _counts_above(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of the reals (fp) and of the fakes (tp) at or above each distinct score, highest first, after a zero.
-
-    weights: [n_draws, n]; returns two arrays [n_draws, n_cuts + 1].
-    """
-    import numpy as np
-
-    order = np.argsort(-scores, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # ties are passed together
-    ordered, fake = weights[:, order], labels[order] == 1
-    start = np.zeros((len(weights), 1))
-    fp, tp = (np.hstack([start, np.cumsum(ordered * of_class, axis=1)[:, ends]]) for of_class in (~fake, fake))
-    return fp, tp
-
-
-def _numbers(labels: np.ndarray, scores: np.ndarray, calls: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Every metric for each row of weights [n_draws, n], n >= 1: [n_draws], NaN where undefined.
-
-    AP is the sum of precision times the step in recall (no interpolation, as in scikit-learn); EER is where the false
-    positive rate equals the miss rate on the straight lines between the points of the ROC curve.
-    """
-    import numpy as np
-
-    fake, called = labels == 1, calls == 1
-    tp, fn, fp, tn = (weights @ mask.astype(float)
-                      for mask in (fake & called, fake & ~called, ~fake & called, ~fake & ~called))
-    clipped = np.clip(scores, EPS, 1 - EPS)
-    loss = -np.where(fake, np.log(clipped), np.log1p(-clipped))
-    above_fp, above_tp = _counts_above(labels, scores, weights)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        recall, specificity = tp / (tp + fn), tn / (tn + fp)
-        fpr, tpr = above_fp / above_fp[:, -1:], above_tp / above_tp[:, -1:]
-        precision = np.nan_to_num(above_tp[:, 1:] / (above_tp[:, 1:] + above_fp[:, 1:]))  # 0/0 has no step in recall
-        gap = fpr - (1 - tpr)                               # rises from -1 to 1
-        after = np.maximum(1, np.argmax(gap >= 0, axis=1))
-        at = np.arange(len(weights))
-        share = -gap[at, after - 1] / (gap[at, after] - gap[at, after - 1])
-        eer = fpr[at, after - 1] + share * (fpr[at, after] - fpr[at, after - 1])
-        both = np.where((tp + fn > 0) & (tn + fp > 0), 1.0, np.nan)
-        return {
-            "accuracy": (tp + tn) / (tp + fn + fp + tn),
-            "balanced_accuracy": (recall + specificity) / 2,
-            "precision": np.where(tp + fn > 0, tp / (tp + fp), np.nan),
-            "recall": recall,
-            "f1": np.where(tp + fn > 0, 2 * tp / (2 * tp + fp + fn), np.nan),
-            "auc": both * (np.diff(fpr, axis=1) * (tpr[:, 1:] + tpr[:, :-1]) / 2).sum(axis=1),
-            "ap": both * (np.diff(tpr, axis=1) * precision).sum(axis=1),
-            "eer": both * eer,
-            "log_loss": weights @ loss / weights.sum(axis=1),
-        }

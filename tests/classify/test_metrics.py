@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from classify import metrics as m
+from classify.bootstrap import EPS
 from pipeline.errors import TableError
 from pipeline.tables import FRAME_SCORES, VIDEO_SCORES
 
@@ -87,7 +88,7 @@ def test_all_numbers_are_the_ones_of_scikit_learn():
                 "balanced_accuracy": sk.balanced_accuracy_score(labels, calls), "f1": sk.f1_score(labels, calls),
                 "precision": sk.precision_score(labels, calls), "auc": sk.roc_auc_score(labels, scores),
                 "ap": sk.average_precision_score(labels, scores),
-                "log_loss": sk.log_loss(labels, np.clip(scores, m.EPS, 1 - m.EPS))}
+                "log_loss": sk.log_loss(labels, np.clip(scores, EPS, 1 - EPS))}
     assert {name: got[name] for name in expected} == pytest.approx(expected, abs=1e-12)
     curve = m.curves(np.array(labels), np.array(scores))
     assert sk.auc(curve["fpr"], curve["tpr"]) == pytest.approx(got["auc"])
