@@ -192,8 +192,7 @@ def findings(metrics: dict[str, Any]) -> list[str]:
 
 def warnings(run: Run) -> list[str]:
     """What a reader must know before believing a number: of the split, and of tables that do not fit together."""
-    said = run.audit.get("warnings") or []
-    lines = [str(line) for line in (said if isinstance(said, list) else [said])]
+    lines = [str(line) for line in run.audit.get("warnings", [])]
     hashes = run.audit.get("split_hash"), run.card.get("split_hash")
     if all(hashes) and hashes[0] != hashes[1]:
         lines.append("The model was trained on another split than the one in this folder: test videos may have been "
@@ -210,7 +209,7 @@ def warnings(run: Run) -> list[str]:
 
 
 def outcomes(run: Run) -> list[dict[str, Any]]:
-    """What became of the corpus' videos: {status, real, fake, reasons: [(reason, n)]}, the most frequent first."""
+    """What became of the corpus' videos: {status, real, fake, n, reasons: [(reason, n)]}, ok first, then by n."""
     import pandas as pd
 
     lost = run.index.loc[~run.index["video_id"].isin(run.videos["video_id"]), ["video_id", "label"]]
