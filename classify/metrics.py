@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BINS = 10             # of the calibration, equally wide
+MIN_RANKED = 2        # of each class for AUC, AP and EER: with one, they tell that clip and not the model
 MIN_CALIBRATION = 50  # scores for a calibration error: five a bin; below, it measures the sample and not the model
 
 Cell = dict[str, Any]  # {"value", "low", "high": float | None, "reason": str}
@@ -231,6 +232,9 @@ def _undefined(labels: np.ndarray, calls: np.ndarray, n_failed: int, level: str)
     if (labels == labels[0]).all():
         missing = "fake" if labels[0] == 0 else "real"
         reasons.update(dict.fromkeys(("balanced_accuracy", "auc", "ap", "eer"), f"no {missing} among the {one}s"))
+    elif min((labels == 0).sum(), (labels == 1).sum()) < MIN_RANKED:
+        reasons.update(dict.fromkeys(("auc", "ap", "eer"), f"{(labels == 0).sum()} real and {(labels == 1).sum()} fake "
+                                     f"among the {one}s; a ranking needs {MIN_RANKED} of each"))
     if n_failed:
         reasons["log_loss"] = (f"{n_failed} failed video{'s have' if n_failed > 1 else ' has'} no score; "
                                "see the count that leaves failed videos out")

@@ -66,8 +66,8 @@ def test_four_videos_by_hand():
 
 def test_the_equal_error_rate_lies_between_two_points_of_the_curve():
     # From (fpr 0, tpr 2/3) to (1, 2/3): misses stay at 1/3, so both are 1/3 a third of the way along.
-    assert values(evaluate((1, .9), (1, .8), (0, .5), (1, .1)))["eer"] == pytest.approx(1 / 3)
-    assert values(evaluate((1, .9), (0, .1)))["eer"] == 0
+    assert values(evaluate((1, .9), (1, .8), (0, .5), (0, .5), (1, .1)))["eer"] == pytest.approx(1 / 3)
+    assert values(evaluate((1, .9), (1, .8), (0, .1), (0, .2)))["eer"] == 0
     assert values(evaluate((1, .1), (0, .9)))["eer"] == 1
 
 
@@ -130,7 +130,8 @@ def test_recall_of_a_corpus_of_fakes_alone_is_still_a_number():
 
 
 def test_each_method_is_measured_against_all_reals():
-    result = evaluate((0, .1), (0, .6), (1, .7, {"method": "A"}), (1, .2, {"method": "B"}), (1, .9, {"method": ""}))
+    fakes = [(1, score, {"method": name}) for name, score in (("A", .7), ("B", .2), ("", .9)) for _ in range(2)]
+    result = evaluate((0, .1), (0, .6), *fakes)
     methods = result["video"]["methods"]
     assert list(methods) == ["A", "B", "unnamed"]
     assert [methods[k]["left_out"]["metrics"]["auc"]["value"] for k in methods] == [1, .5, 1]
@@ -233,3 +234,9 @@ def test_the_long_table_holds_every_number_once():
     cell = cells(result)["auc"]
     assert row[["value", "low", "high"]].values.tolist() == [[cell["value"], cell["low"], cell["high"]]]
     assert set(rows.subset) == {"all", "method:swap", *(f"group:g{i}" for i in range(10))}
+
+
+def test_one_real_and_two_fakes_have_no_auc_but_say_why():
+    metrics = evaluate((0, .1), (1, .7), (1, .9))["video"]["all"]["left_out"]["metrics"]
+    assert metrics["accuracy"]["value"] == 1
+    assert metrics["auc"]["value"] is None and "1 real and 2 fake" in metrics["auc"]["reason"]
