@@ -68,7 +68,7 @@ def test_the_equal_error_rate_lies_between_two_points_of_the_curve():
     # From (fpr 0, tpr 2/3) to (1, 2/3): misses stay at 1/3, so both are 1/3 a third of the way along.
     assert values(evaluate((1, .9), (1, .8), (0, .5), (0, .5), (1, .1)))["eer"] == pytest.approx(1 / 3)
     assert values(evaluate((1, .9), (1, .8), (0, .1), (0, .2)))["eer"] == 0
-    assert values(evaluate((1, .1), (0, .9)))["eer"] == 1
+    assert values(evaluate((1, .1), (1, .2), (0, .9), (0, .8)))["eer"] == 1
 
 
 def test_the_confusion_counts_say_what_became_of_each_class():
