@@ -1,4 +1,4 @@
-"""Faces of a frame by MTCNN (facenet-pytorch's networks and weights), and square crops of the full frame.
+"""Faces of a frame by MTCNN, and square crops of the full frame.
 
 Detection looks at a bounded copy of the frame; boxes and landmarks are scaled back and crops are cut from the full
 frame. Training and judging crop with the same function and the same options, which the checkpoint carries.
@@ -16,7 +16,7 @@ from pipeline.options import option
 if TYPE_CHECKING:
     import numpy as np
 
-THRESHOLDS = (0.6, 0.7, 0.7)  # of P-, R- and O-Net: facenet-pytorch's defaults; min_confidence decides afterwards
+THRESHOLDS = (0.6, 0.7, 0.7)  # of P-, R- and O-Net, as in the paper and in facenet-pytorch; min_confidence comes after
 GPU_BATCH = 16                # frames of one clip at once on a GPU; on a CPU one by one is faster (measured)
 
 
@@ -59,16 +59,15 @@ class Face(NamedTuple):
 class Detector:
     """MTCNN on one device.
 
-    device: "auto" (CUDA, else MPS, else CPU) or a torch device. Weights ship inside the facenet-pytorch wheel.
+    device: "auto" (CUDA, else MPS, else CPU) or a torch device. Raises WeightsError.
     """
 
     def __init__(self, options: FaceOptions, device: str = "auto"):
-        from facenet_pytorch import MTCNN
+        from extract.mtcnn import Cascade
 
         self.options = options
         self.device = pick_device(device)
-        self._mtcnn = MTCNN(keep_all=True, min_face_size=options.min_face, thresholds=list(THRESHOLDS),
-                            device=self.device)
+        self._cascade = Cascade(options.min_face, THRESHOLDS, self.device)
         self.batch = GPU_BATCH if self.device != "cpu" else 1
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
@@ -76,16 +75,11 @@ class Detector:
         if not frames:
             return []
         small, factors = _bounded(frames, self.options.detect_side)
-        if min(small.shape[1:3]) < self.options.min_face:
-            return [[] for _ in frames]  # the pyramid would be empty, on which facenet-pytorch raises
-        found = []
-        for boxes, confidences, landmarks in zip(*self._mtcnn.detect(small, landmarks=True)):
-            faces = [] if boxes is None else [
-                Face(_scaled(box, factors), _scaled(points, factors), float(confidence))
-                for box, confidence, points in zip(boxes, confidences, landmarks)
-                if confidence >= self.options.min_confidence]
-            found.append(sorted(faces, key=_area, reverse=True))
-        return found
+        if min(small[0].shape[:2]) < self.options.min_face:
+            return [[] for _ in frames]
+        return [sorted((Face((box.reshape(2, 2) * factors).reshape(4), points * factors, float(confidence))
+                        for box, points, confidence in zip(*found) if confidence >= self.options.min_confidence),
+                       key=_area, reverse=True) for found in self._cascade(small)]
 
 
 def crop_square(frame: np.ndarray, box: np.ndarray, options: FaceOptions) -> np.ndarray:
@@ -122,8 +116,8 @@ def pick_device(device: str) -> str:
     return device
 
 
-def _bounded(frames: Sequence[np.ndarray], side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Frames scaled so that the long side is at most `side` (0: as they are), and the (x, y) factors back."""
+def _bounded(frames: Sequence[np.ndarray], side: int) -> tuple[Sequence[np.ndarray], np.ndarray]:
+    """Frames scaled so that the long side is at most `side` (0: as they are), and the float32 (x, y) factors back."""
     import cv2
     import numpy as np
 
@@ -132,15 +126,7 @@ def _bounded(frames: Sequence[np.ndarray], side: int) -> tuple[np.ndarray, np.nd
     size = max(1, round(width * shrink)), max(1, round(height * shrink))
     if shrink < 1:
         frames = [cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames]
-    return np.stack(frames), np.array([width / size[0], height / size[1]], np.float32)
-
-
-def _scaled(pairs: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """A flat box (4,) or points (5, 2) times an (x, y) factor, as float32: facenet-pytorch's dtypes vary."""
-    import numpy as np
-
-    array = np.asarray(pairs, np.float32)
-    return (array.reshape(-1, 2) * factors).reshape(array.shape)
+    return frames, np.array([width / size[0], height / size[1]], np.float32)
 
 
 def _area(face: Face) -> float:
