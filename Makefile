@@ -27,13 +27,13 @@ flags = $(foreach v,$(1),$(if $(call given,$(v)),$(call flag,$(v)) '$(call given
 no_flip = $(if $(filter 0 no false,$(call given,FLIP)),--no-flip)
 yes = $(filter-out 0 no false,$(call given,$(1)))
 
-.PHONY: help setup check index extract split train score report demo test lint FORCE
+.PHONY: help setup check index extract split train score report demo bench-extract test lint FORCE
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'Decide whether the face in a video was swapped. Two commands on a fresh clone: make demo, make test.'
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
 	@echo
 	@echo 'CORPUS=folder names your videos, OUT=$(OUT) where results go (CORPUS is remembered there).'
 	@echo 'Options: EVERY=3 FRAMES=n RULE=auto|identity|source|video|official TEST=.2 VAL=.1 BACKBONE=resnet50'
@@ -97,13 +97,16 @@ $(OUT)/.options/report: stamp = $(call flags,$(REPORT_OPTIONS))
 $(OUT)/.options/%: FORCE
 	@mkdir -p $(@D); echo "$(stamp)" | cmp -s - $@ || echo "$(stamp)" > $@
 
-demo: setup ## draw a small corpus of nobody's faces, run the whole path on it, judge two held-out clips (about 5 minutes)
+demo: setup ## draw a small corpus of nobody's faces, run the whole path on it, judge two held-out clips (2 minutes)
 	@$(RUN) pipeline.demo $(DEMO_OUT)/corpus
 	@$(MAKE) --no-print-directory report OUT=$(DEMO_OUT) CORPUS=$(DEMO_OUT)/corpus EVERY=1 \
 	  BACKBONE=tf_efficientnet_lite0 LR=3e-4
 	@for label in 0 1; do awk -F, -v label=$$label '$$3 == "test" && $$2 == label && $$6 == "ok" {print $$1; exit}' \
 	  $(DEMO_OUT)/scores/videos.csv; done | sed 's|^|$(DEMO_OUT)/corpus/|' | tr '\n' '\0' \
 	  | xargs -0 $(RUN) classify.video -v --model $(DEMO_OUT)/model/model.safetensors
+
+bench-extract: setup ## what extraction costs against the usual loop, as ratios with their limits (minutes)
+	@$(RUN) extract.bench $(addprefix --corpus ,$(wildcard $(or $(DEEPFAKE_SHARED),../shared)/corpus))
 
 test: setup ## run the tests
 	$(VENV)/bin/python -m pytest

@@ -24,7 +24,8 @@ GPU_BATCH = 16                # frames of one clip at once on a GPU; on a CPU on
 class FaceOptions:
     """How faces are found and cropped."""
 
-    detect_side: int = option(640, "long side in px of the bounded copy that the detector sees; 0 for the full frame")
+    detect_side: int = option(480, "long side in px of the bounded copy that the detector sees, twice that where "
+                                   "it finds nothing; 0 for the full frame")
     min_face: int = option(20, "smallest face to look for, in px of the bounded copy")
     min_confidence: float = option(0.9, "detector confidence below which a face is not recorded, 0 to 1")
     margin: float = option(1.3, "side of the square crop in lengths of the box's longer side (1.3: 15 % a side)")
@@ -72,9 +73,18 @@ class Detector:
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
         """Faces of each frame, largest first. frames: uint8 RGB (height, width, 3), all of one size."""
+        found = self._look(frames, self.options.detect_side)
+        again = [number for number, faces in enumerate(found) if not faces]
+        if again and 0 < self.options.detect_side < max(frames[0].shape[:2]):
+            second = self._look([frames[number] for number in again], 2 * self.options.detect_side)
+            for number, faces in zip(again, second):
+                found[number] = faces
+        return found
+
+    def _look(self, frames: Sequence[np.ndarray], side: int) -> list[list[Face]]:
         if not frames:
             return []
-        small, factors = _bounded(frames, self.options.detect_side)
+        small, factors = _bounded(frames, side)
         if min(small[0].shape[:2]) < self.options.min_face:
             return [[] for _ in frames]
         return [sorted((Face((box.reshape(2, 2) * factors).reshape(4), points * factors, float(confidence))

@@ -59,6 +59,19 @@ def test_boxes_on_a_bounded_copy_are_in_pixels_of_the_full_frame(shared):
     assert overlap / (sum(area) - overlap) > 0.7
 
 
+def test_a_face_too_small_for_the_bounded_copy_is_found_at_the_second_look(shared):
+    import cv2
+
+    picture = cv2.cvtColor(cv2.imread(str(shared("faces", "consented", "london", "005_03.jpg"))), cv2.COLOR_BGR2RGB)
+    wide = np.full((1080, 1920, 3), 128, np.uint8)
+    small = cv2.resize(picture, (100, 133), interpolation=cv2.INTER_AREA)  # a face of about 50 px
+    wide[500:633, 900:1000] = small
+    detector = Detector(FaceOptions(detect_side=480), "cpu")
+    assert detector._look([wide], 480) == [[]]
+    [empty, [face]] = detector.detect([np.full_like(wide, 128), wide])
+    assert empty == [] and 900 < face.box[0] < face.box[2] < 1000 and 500 < face.box[1] < face.box[3] < 633
+
+
 def test_a_batch_finds_what_single_frames_find_and_empty_frames_nothing(shared):
     import cv2
 

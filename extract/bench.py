@@ -1,0 +1,210 @@
+"""`make bench-extract`: what extraction costs against the usual loop and against the floor, as ratios.
+
+The variants of a check take turns on the same clips in one run, so that a busy machine hits them alike; the ratio of
+each round is taken and the median printed. CPU seconds of this process, one thread; workers in wall seconds.
+The usual loop is what public pipelines do: OpenCV reads every frame, facenet-pytorch looks at the sampled ones at full
+size, crops are written as PNG. Without real clips, clips are encoded from the demo's drawing.
+"""
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Callable, Sequence
+
+from pipeline.errors import PipelineError, command
+
+EVERY_S = 3.0
+ROUNDS = 3
+Variant = Callable[[], Any]
+# What is compared, the limit, and whether the ratio must stay below (<=) or above (>=) it.
+LIMITS: dict[str, tuple[str, float]] = {
+    "sampler / full decode, Celeb-DF v2": ("<=", 0.20), "sampler / full decode, FaceForensics++": ("<=", 0.75),
+    "sampler / full decode, GOP 250": ("<=", 0.60), "usual loop / ours, Celeb-DF v2": (">=", 4.5),
+    "usual loop / ours, FaceForensics++": (">=", 4.0), "usual loop / ours, 1080p": (">=", 4.5),
+    "facenet-pytorch / own detector, 500p": (">=", 3.5), "facenet-pytorch / own detector, 720p": (">=", 6.0),
+    "facenet-pytorch / own detector, 1080p": (">=", 12.0), "two workers / one": (">=", 1.8)}
+
+
+def usual_loop(path: Path, mtcnn, folder: Path) -> None:
+    """Read all, detect at full size, write PNG crops."""
+    import cv2
+
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    step = max(1, round(capture.get(cv2.CAP_PROP_FPS) * EVERY_S))
+    number = 0
+    while True:
+        ok, bgr = capture.read()
+        if not ok:
+            break
+        if number % step == 0:
+            boxes, _ = mtcnn.detect(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+            for x0, y0, x1, y1 in [] if boxes is None else boxes[:1].astype(int).clip(0):
+                crop = bgr[y0:y1, x0:x1]
+                if crop.size:
+                    cv2.imwrite(str(folder / f"{number}.png"), cv2.resize(crop, (224, 224)))
+        number += 1
+    capture.release()
+
+
+def ours(path: Path, detector, folder: Path) -> None:
+    """extract_video and the crops as PNG, as `make extract` does."""
+    import cv2
+
+    from extract.frames import FrameOptions
+    from extract.video import extract_video
+
+    for number, crop in extract_video(path, detector, FrameOptions(every=EVERY_S)).crops.items():
+        cv2.imwrite(str(folder / f"{number}.png"), cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))
+
+
+def sample(path: Path) -> None:
+    """The sampler alone."""
+    from extract.frames import Clip, FrameOptions
+
+    for _ in Clip(path, FrameOptions(every=EVERY_S)).frames():
+        pass
+
+
+def decode_all(path: Path) -> None:
+    """Every frame decoded in order, none converted."""
+    import av
+
+    with av.open(str(path)) as container:
+        container.streams.video[0].codec_context.thread_count = 1
+        for _ in container.decode(video=0):
+            pass
+
+
+def ratio(first: Variant, second: Variant) -> float:
+    """CPU seconds of the first over those of the second, median of rounds in turns after one unmeasured round."""
+    ratios = []
+    for round_ in range(ROUNDS + 1):
+        spent = []
+        for variant in (first, second):
+            start = time.process_time()
+            variant()
+            spent.append(time.process_time() - start)
+        if round_:
+            ratios.append(spent[0] / spent[1])
+    return statistics.median(ratios)
+
+
+def each(function: Callable[..., Any], paths: Sequence[Path], *rest: Any) -> Variant:
+    """A variant that calls function(path, *rest) for every path."""
+
+    def variant() -> None:
+        for path in paths:
+            function(path, *rest)
+
+    return variant
+
+
+def two_workers_over_one(paths: Sequence[Path]) -> float:
+    """Clips per wall second, from the first result on, so that starting the processes does not count."""
+    from extract.faces import FaceOptions
+    from extract.frames import FrameOptions
+    from extract.run import _extract_one, _start_worker
+    from pipeline.parallel import map_unordered
+
+    def rate(workers: int) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            start_args: tuple = (paths[0].parent, Path(folder), FrameOptions(every=EVERY_S), FaceOptions(), "cpu", {})
+            names = [path.name for path in paths] * max(1, 36 // len(paths))
+            # Distinct names, so that no two workers write one folder: x/../y is y.
+            items = [f"{'./' * number}{name}" for number, name in enumerate(names)]
+            times = [time.monotonic() for _ in map_unordered(_extract_one, items, workers, _start_worker, start_args)]
+        return (len(times) - workers) / (times[-1] - times[workers - 1])
+
+    return statistics.median(rate(2) / rate(1) for _ in range(ROUNDS))
+
+
+def clips_of(corpus: Path | None, folder: Path) -> dict[str, list[Path]]:
+    """Clips by kind: real ones from `corpus` (a folder with Celeb-DF-v2 and FaceForensics++), else encoded ones."""
+    kinds: dict[str, list[Path]] = {"GOP 250": [_encode(folder / "gop250.mp4", 944, 500, 13)],
+                                    "1080p": [_encode(folder / "1080p.mp4", 1920, 1080, 10)]}
+    for name, inside in (("Celeb-DF v2", "Celeb-DF-v2"), ("FaceForensics++", "FaceForensics++")):
+        found = sorted((corpus / inside).rglob("*.mp4")) if corpus else []
+        if found:
+            kinds[name] = found[:12]
+    return kinds
+
+
+def _encode(path: Path, width: int, height: int, seconds: float) -> Path:
+    """A clip of the demo's drawing, enlarged, H.264 with a key frame every 250, as x264 makes by default."""
+    import av
+    import cv2
+
+    from pipeline.demo import DemoOptions, plan, stage
+
+    options = DemoOptions(seconds=seconds, fps=30)
+    scene, _, _ = stage(options, plan(options)[0])
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.options = {"g": "250", "crf": "23", "preset": "medium"}
+        for number in range(round(seconds * 30)):
+            drawn: Any = cv2.resize(scene.draw(number / 30, [])[0], (width, height), interpolation=cv2.INTER_CUBIC)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(drawn, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def measure(corpus: Path | None, report: Callable[[str, float], None]) -> None:
+    """Run all checks; report(name, ratio) is called as each is known."""
+    import cv2
+    import torch
+    from facenet_pytorch import MTCNN
+
+    from extract.faces import Detector, FaceOptions
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    detector, mtcnn = Detector(FaceOptions(), "cpu"), MTCNN(keep_all=True, device="cpu")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        kinds = clips_of(corpus, folder)
+        for kind, paths in kinds.items():
+            if f"sampler / full decode, {kind}" in LIMITS:
+                report(f"sampler / full decode, {kind}", ratio(each(sample, paths), each(decode_all, paths)))
+            if f"usual loop / ours, {kind}" in LIMITS:
+                report(f"usual loop / ours, {kind}", ratio(each(usual_loop, paths, mtcnn, folder),
+                                                           each(ours, paths, detector, folder)))
+        for size, width, height in (("500p", 944, 500), ("720p", 1280, 720), ("1080p", 1920, 1080)):
+            frames = [cv2.resize(frame, (width, height)) for frame in _frames(kinds)]
+            report(f"facenet-pytorch / own detector, {size}", ratio(lambda: [mtcnn.detect(f) for f in frames],
+                                                                    lambda: [detector.detect([f]) for f in frames]))
+        report("two workers / one", two_workers_over_one(next(iter(sorted(kinds.items())))[1]))
+
+
+def _frames(kinds: dict[str, list[Path]]) -> list:
+    from extract.frames import Clip, FrameOptions
+
+    paths = kinds.get("FaceForensics++") or kinds["1080p"]
+    return [next(Clip(path, FrameOptions()).frames()).rgb for path in paths]
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m extract.bench", description="Ratios of extraction's costs.")
+    parser.add_argument("--corpus", type=Path, help="folder that holds Celeb-DF-v2 and FaceForensics++ (or parts)")
+    arguments = parser.parse_args(argv)
+    if arguments.corpus and not arguments.corpus.is_dir():
+        raise PipelineError(f"{arguments.corpus} is not a folder")
+    missed = []
+
+    def report(name: str, value: float) -> None:
+        sign, limit = LIMITS[name]
+        passed = value <= limit if sign == "<=" else value >= limit
+        missed.extend([] if passed else [name])
+        print(f"{name:42} {value:7.2f}   limit {sign} {limit:<5g} {'pass' if passed else 'MISS'}", flush=True)
+
+    measure(arguments.corpus, report)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
