@@ -25,6 +25,7 @@ given = $(if $(filter command,$(firstword $(origin $(1)))),$($(1)))
 flag = --$(shell echo $(1) | tr A-Z_ a-z-)
 flags = $(foreach v,$(1),$(if $(call given,$(v)),$(call flag,$(v)) '$(call given,$(v))'))
 no_flip = $(if $(filter 0 no false,$(call given,FLIP)),--no-flip)
+need_corpus = $(if $(CORPUS),,@echo 'error: which videos? make $(firstword $(MAKECMDGOALS)) CORPUS=folder' >&2; exit 1)
 yes = $(filter-out 0 no false,$(call given,$(1)))
 
 .PHONY: help setup check index extract split train score report demo bench-extract test lint FORCE
@@ -52,6 +53,7 @@ $(VENV)/.done: setup.cfg constraints.txt pyproject.toml
 	@touch $@
 
 check: setup ## say what CORPUS holds, what is missing or doubled, and what would be done; decodes nothing
+	$(need_corpus)
 	@$(RUN) extract.corpus '$(CORPUS)' --check
 
 index: $(OUT)/index.csv ## list the videos of CORPUS with their labels
@@ -68,7 +70,7 @@ report: $(OUT)/report/report.html ## metrics, figures and one page
 
 # The index is always made again, but rewritten only when it differs: nothing downstream runs without need.
 $(OUT)/index.csv: FORCE $(VENV)/.done
-	$(if $(CORPUS),,@echo 'error: which videos? make $(or $(MAKECMDGOALS),extract) CORPUS=folder' >&2; exit 1)
+	$(need_corpus)
 	@$(RUN) extract.corpus '$(CORPUS)' --out $@
 	@mkdir -p $(OUT)/.options && printf '%s' '$(CORPUS)' > $(OUT)/.options/corpus
 
