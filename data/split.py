@@ -191,7 +191,7 @@ def describe(split: Split) -> list[str]:
     lines = [f"split by {found['rule']}, seed {found['options']['seed']}",
              f"{'part':8}{'videos':>8}{'real':>8}{'fake':>8}{'groups':>8}   real : fake   of reals   of fakes"]
     for part, n in found["parts"].items():
-        ratio = f"1 : {n['fake'] / n['real']:.2g}" if n["real"] else "n/a"
+        ratio = f"1 : {n['fake'] / n['real']:.3g}" if n["real"] else "n/a"
         shares = "".join(f"{'n/a' if n[k] is None else format(n[k], '.1%'):>11}"
                          for k in ("share_of_reals", "share_of_fakes"))
         lines.append(f"{part:8}{n['videos']:8,}{n['real']:8,}{n['fake']:8,}{n['groups']:8,}{ratio:>14}{shares}")
