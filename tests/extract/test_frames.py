@@ -3,7 +3,7 @@ import pytest
 
 from extract.frames import Clip, FrameOptions, frames_at, time_marks
 from pipeline.errors import VideoError
-from tests.clips import read_barcode, write_clip
+from tests.clips import barcode, read_barcode, write_clip
 
 CONSTANT = [n / 25 for n in range(250)]  # 10 s, 25 frames a second
 # Half the time at 10 frames a second, half at 40, with a pause of 2 s between: 0 to 12 s.
@@ -56,6 +56,43 @@ def test_an_open_group_of_pictures_and_444_give_the_same_frames(tmp_path, reader
                       options={"x264-params": "open-gop=1:keyint=20:min-keyint=20:scenecut=0:bframes=3"})
     _, frames = sampled(path, reader=reader, every=0.7)
     assert [read_barcode(f.rgb) for f in frames] == frames_at(CONSTANT, [k * 0.7 for k in range(15)])
+
+
+@pytest.mark.parametrize("name, codec, pixel_format", [
+    ("a.mp4", "libx265", "yuv420p"), ("a.webm", "libvpx-vp9", "yuv420p"), ("a.mp4", "libsvtav1", "yuv420p"),
+    ("a.mkv", "libx264", "yuv420p10le"), ("a.mov", "mpeg4", "yuv420p"), ("a.mkv", "ffv1", "yuv444p")])
+@pytest.mark.parametrize("reader", ["pyav", "opencv"])
+def test_other_codecs_and_depths_give_the_same_frames(tmp_path, reader, name, codec, pixel_format):
+    import av
+
+    if codec not in av.codecs_available:
+        pytest.skip(f"this PyAV cannot encode {codec}")
+    quiet = {"libx265": {"x265-params": "log-level=none"}, "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8"},
+             "libsvtav1": {"preset": "12"}}
+    path = write_clip(tmp_path / name, CONSTANT, codec, gop=30, b_frames=0, options=quiet.get(codec, {}),
+                      pixel_format=pixel_format)
+    _, frames = sampled(path, reader=reader)
+    assert [read_barcode(f.rgb) for f in frames] == [0, 75, 150, 225]
+
+
+@pytest.mark.parametrize("reader", ["pyav", "opencv"])
+@pytest.mark.parametrize("width, height", [(7680, 16), (194, 98), (176, 144)])
+def test_odd_picture_sizes_are_kept(tmp_path, reader, width, height):
+    path = write_clip(tmp_path / "a.mp4", CONSTANT[:100], draw=lambda n: barcode(n, width, height))
+    _, frames = sampled(path, reader=reader)
+    assert [read_barcode(f.rgb) for f in frames] == [0, 75] and frames[0].rgb.shape == (height, width, 3)
+
+
+def test_a_hole_in_the_middle_loses_only_what_lies_in_it_and_says_so(tmp_path):
+    path = write_clip(tmp_path / "a.mp4", CONSTANT, gop=10, b_frames=0, container_options={"movflags": "faststart"},
+                      draw=lambda n: np.where(barcode(n) == 96, np.random.default_rng(n).integers(
+                          0, 200, (96, 192, 3), dtype=np.uint8), barcode(n)))
+    data = bytearray(path.read_bytes())
+    data[len(data) * 45 // 100:len(data) * 70 // 100] = bytes(len(data) * 70 // 100 - len(data) * 45 // 100)
+    path.write_bytes(data)
+    clip, frames = sampled(path)
+    assert [f.number for f in frames] == [0, 75, 225] == [read_barcode(f.rgb) for f in frames]
+    assert clip.n_asked == 4 and "1 of 4" in clip.damage
 
 
 @pytest.mark.parametrize("reader", ["pyav", "opencv"])
