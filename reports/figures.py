@@ -42,10 +42,10 @@ def draw_all(metrics: dict[str, Any], rows: pd.DataFrame, faces: pd.DataFrame, e
     levels = {"videos": judged, "frames": faces}
     figures: dict[str, bytes | str] = {}
     figures["confusion"] = confusion(metrics) if len(rows) else "there are no videos to call"
-    both = {name: table for name, table in levels.items() if table["label"].nunique() == 2}
-    missing = "it needs judged videos of both classes"
-    figures["roc"] = roc(both, judged, metrics) if both else missing
-    figures["precision_recall"] = precision_recall(both, judged) if both else missing
+    aucs = {name: metrics[name[:-1]]["all"]["left_out"]["metrics"]["auc"] for name in levels}
+    ranked = {name: table for name, table in levels.items() if aucs[name]["value"] is not None}
+    figures["roc"] = roc(ranked, judged, metrics) if ranked else aucs["videos"]["reason"]
+    figures["precision_recall"] = precision_recall(ranked, judged) if ranked else aucs["videos"]["reason"]
     for name, table in levels.items():
         figures[f"histogram_{name}"] = histogram(table, threshold, name) if len(table) else f"there are no {name}"
         figures[f"calibration_{name}"] = (calibration(metrics["calibration"][name[:-1]], name) if len(table)

@@ -141,6 +141,7 @@ def test_verdicts_are_upper_case_for_people(run):
     ({"labels": (0,)}, "AUC n/a (no fake among the judged videos)"),
     ({"n": 0, "failed": 0}, "0 test videos: 0 real and 0 fake. There is nothing to measure."),
     ({"n": 1, "failed": 0}, "1 test video: 1 real and 0 fake. All were judged."),
+    ({"n": 2, "failed": 0}, "AUC n/a (1 real and 1 fake among the judged videos"),
     ({"n": 4, "failed": 4}, "AUC n/a (no judged video)"),
     ({"n": 4, "failed": 0}, "no interval: groups that hold a real: 2, a fake: 2"),
     ({"n": 40, "failed": 0, "spread": 0.}, "all resamples agree"),
