@@ -26,7 +26,8 @@ LIMITS: dict[str, tuple[str, float]] = {
     "sampler / full decode, GOP 250": ("<=", 0.60), "usual loop / ours, Celeb-DF v2": (">=", 4.5),
     "usual loop / ours, FaceForensics++": (">=", 4.0), "usual loop / ours, 1080p": (">=", 4.5),
     "facenet-pytorch / own detector, 500p": (">=", 3.5), "facenet-pytorch / own detector, 720p": (">=", 6.0),
-    "facenet-pytorch / own detector, 1080p": (">=", 12.0), "two workers / one": (">=", 1.8)}
+    "facenet-pytorch / own detector, 1080p": (">=", 12.0),
+    "main face agrees, share of frames": (">=", 0.95), "two workers / one": (">=", 1.8)}
 
 
 def usual_loop(path: Path, mtcnn, folder: Path) -> None:
@@ -122,6 +123,32 @@ def two_workers_over_one(paths: Sequence[Path]) -> float:
     return statistics.median(rate(2) / rate(1) for _ in range(ROUNDS))
 
 
+def agreement(paths: Sequence[Path], mtcnn, detector) -> float:
+    """Share of the sampled frames in which the main face overlaps the largest one of facenet-pytorch at full size.
+
+    Overlap: intersection over union of at least .5. Frames without a face that it is .95 sure of do not count.
+    """
+    from extract.frames import Clip, FrameOptions
+
+    agree = []
+    for path in paths:
+        for frame in Clip(path, FrameOptions(every=EVERY_S)).frames():
+            boxes, sure = mtcnn.detect(frame.rgb)
+            found = [] if boxes is None else [box for box, p in zip(boxes, sure) if p >= 0.95]
+            if found:
+                theirs = max(found, key=lambda box: (box[2] - box[0]) * (box[3] - box[1]))
+                ours_ = detector.detect([frame.rgb])[0]
+                agree.append(bool(ours_) and _overlap(theirs, ours_[0].box) >= 0.5)
+    return sum(agree) / len(agree)
+
+
+def _overlap(a, b) -> float:
+    """Intersection over union of two boxes x0 y0 x1 y1."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(0.0, width) * max(0.0, height)
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+
+
 def clips_of(corpus: Path | None, folder: Path) -> dict[str, list[Path]]:
     """Clips by kind: real ones from `corpus` (a folder with Celeb-DF-v2 and FaceForensics++), else encoded ones."""
     kinds: dict[str, list[Path]] = {"GOP 250": [_encode(folder / "gop250.mp4", 944, 500, 13)],
@@ -177,6 +204,8 @@ def measure(corpus: Path | None, report: Callable[[str, float], None]) -> None:
             frames = [cv2.resize(frame, (width, height)) for frame in _frames(kinds)]
             report(f"facenet-pytorch / own detector, {size}", ratio(lambda: [mtcnn.detect(f) for f in frames],
                                                                     lambda: [detector.detect([f]) for f in frames]))
+        report("main face agrees, share of frames",
+               agreement([path for paths in kinds.values() for path in paths], mtcnn, detector))
         report("two workers / one", two_workers_over_one(next(iter(sorted(kinds.items())))[1]))
 
 

@@ -3,7 +3,10 @@
 Detection looks at a bounded copy of the frame; boxes and landmarks are scaled back and crops are cut from the full
 frame. Training and judging crop with the same function and the same options, which the checkpoint carries.
 
-What this module does not know: who is who. Faces of one frame are ordered by size, the largest is the main face.
+The main face of a frame is the largest of those that the detector is at least `SURE` of, or else the largest: a large
+thing that looks a little like a face must not take the place of a person.
+
+What this module does not know: who is who.
 """
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 THRESHOLDS = (0.6, 0.7, 0.7)  # of P-, R- and O-Net, as in the paper and in facenet-pytorch; min_confidence comes after
+SURE = 0.95                   # at full size MTCNN is .90 to .93 sure of a large pattern in a real Celeb-DF v2 clip
 GPU_BATCH = 16                # frames of one clip at once on a GPU; on a CPU one by one is faster (measured)
 
 
@@ -72,7 +76,7 @@ class Detector:
         self.batch = GPU_BATCH if self.device != "cpu" else 1
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
-        """Faces of each frame, largest first. frames: uint8 RGB (height, width, 3), all of one size."""
+        """Faces of each frame, the main face first. frames: uint8 RGB (height, width, 3), all of one size."""
         found = self._look(frames, self.options.detect_side)
         again = [number for number, faces in enumerate(found) if not faces]
         if again and 0 < self.options.detect_side < max(frames[0].shape[:2]):
@@ -89,7 +93,7 @@ class Detector:
             return [[] for _ in frames]
         return [sorted((Face((box.reshape(2, 2) * factors).reshape(4), points * factors, float(confidence))
                         for box, points, confidence in zip(*found) if confidence >= self.options.min_confidence),
-                       key=_area, reverse=True) for found in self._cascade(small)]
+                       key=_rank, reverse=True) for found in self._cascade(small)]
 
 
 def crop_square(frame: np.ndarray, box: np.ndarray, options: FaceOptions) -> np.ndarray:
@@ -139,8 +143,8 @@ def _bounded(frames: Sequence[np.ndarray], side: int) -> tuple[Sequence[np.ndarr
     return frames, np.array([width / size[0], height / size[1]], np.float32)
 
 
-def _area(face: Face) -> float:
-    return float((face.box[2] - face.box[0]) * (face.box[3] - face.box[1]))
+def _rank(face: Face) -> tuple[bool, float]:
+    return face.confidence >= SURE, float((face.box[2] - face.box[0]) * (face.box[3] - face.box[1]))
 
 
 def _place(centre: float, side: int, length: int) -> int:

@@ -29,7 +29,7 @@ class Extraction:
 def extract_video(path: str | Path, detector: Detector, options: FrameOptions) -> Extraction:
     """Sample frames, find faces, crop the main one of each frame.
 
-    The main face is the largest recorded one. Memory: `detector.batch` frames and the crops.
+    The main face is the detector's first. Memory: `detector.batch` frames and the crops.
     Raises VideoError where no frame can be read; a clip without a face is an answer (status "no_face"), not an error.
     """
     clip = Clip(path, options)

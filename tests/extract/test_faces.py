@@ -59,6 +59,17 @@ def test_boxes_on_a_bounded_copy_are_in_pixels_of_the_full_frame(shared):
     assert overlap / (sum(area) - overlap) > 0.7
 
 
+def test_a_large_doubtful_face_does_not_take_the_place_of_a_sure_one(monkeypatch):
+    from extract.mtcnn import Found
+
+    detector = Detector(FaceOptions(), "cpu")
+    boxes = np.float32([[0, 0, 90, 90], [0, 0, 40, 40], [50, 50, 99, 99], [0, 0, 99, 99]])
+    found = Found(boxes, np.zeros((4, 5, 2), np.float32), np.float32([0.92, 0.99, 0.96, 0.5]))
+    monkeypatch.setattr(detector, "_cascade", lambda frames: [found for _ in frames])
+    [faces] = detector.detect([np.zeros((100, 100, 3), np.uint8)])
+    assert [face.box[2] for face in faces] == [99, 40, 90]  # the one below min_confidence is not recorded
+
+
 def test_a_face_too_small_for_the_bounded_copy_is_found_at_the_second_look(shared):
     import cv2
 
