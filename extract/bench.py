@@ -128,6 +128,7 @@ def agreement(paths: Sequence[Path], mtcnn, detector) -> float:
 
     Overlap: intersection over union of at least .5. Frames without a face that it is .95 sure of do not count.
     """
+    from extract.faces import overlap
     from extract.frames import Clip, FrameOptions
 
     agree = []
@@ -138,15 +139,8 @@ def agreement(paths: Sequence[Path], mtcnn, detector) -> float:
             if found:
                 theirs = max(found, key=lambda box: (box[2] - box[0]) * (box[3] - box[1]))
                 ours_ = detector.detect([frame.rgb])[0]
-                agree.append(bool(ours_) and _overlap(theirs, ours_[0].box) >= 0.5)
+                agree.append(bool(ours_) and overlap(theirs, ours_[0].box) >= 0.5)
     return sum(agree) / len(agree)
-
-
-def _overlap(a, b) -> float:
-    """Intersection over union of two boxes x0 y0 x1 y1."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    shared = max(0.0, width) * max(0.0, height)
-    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
 
 def clips_of(corpus: Path | None, folder: Path) -> dict[str, list[Path]]:

@@ -117,6 +117,13 @@ def crop_square(frame: np.ndarray, box: np.ndarray, options: FaceOptions) -> np.
     return cv2.resize(inside, (options.crop_px, options.crop_px), interpolation=how)
 
 
+def overlap(a, b) -> float:
+    """Intersection over union, 0 to 1, of two boxes x0 y0 x1 y1 that each have an area."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(0.0, float(width)) * max(0.0, float(height))
+    return shared / (float((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])) - shared)
+
+
 def pick_device(device: str) -> str:
     """Resolve "auto" to cuda, mps or cpu. Raises OptionsError for a device that is not there."""
     import torch

@@ -61,7 +61,7 @@ class Cascade:
             level = [cv2.resize(picture, size, interpolation=how) for picture in level]
             maps.append((scale, self._p_net(self._pictures(level))))
             scale *= FACTOR
-        # One answer from the device for all levels: rows (fake score, 4 corrections), frame by frame within a level.
+        # One answer from the device for all levels: rows (face score, 4 corrections), frame by frame within a level.
         flat = torch.cat([m.permute(0, 2, 3, 1).reshape(-1, 5) for _, m in maps]).cpu().numpy()
         found, owner, kinds, start = [], [], [], 0
         for number, (scale, cells) in enumerate(maps):

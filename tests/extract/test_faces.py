@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from extract.faces import Detector, FaceOptions, crop_square, pick_device
+from extract.faces import Detector, FaceOptions, crop_square, overlap, pick_device
 from pipeline.errors import OptionsError
 
 
@@ -52,11 +52,12 @@ def test_boxes_on_a_bounded_copy_are_in_pixels_of_the_full_frame(shared):
     large = cv2.resize(picture, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
     [[at_once]] = Detector(FaceOptions(detect_side=0, min_face=60), "cpu").detect([large])
     [[bounded]] = Detector(FaceOptions(detect_side=320), "cpu").detect([large])
-    x0, y0 = np.maximum(at_once.box[:2], bounded.box[:2])
-    x1, y1 = np.minimum(at_once.box[2:], bounded.box[2:])
-    area = [np.prod(b[2:] - b[:2]) for b in (at_once.box, bounded.box)]
-    overlap = (x1 - x0) * (y1 - y0)
-    assert overlap / (sum(area) - overlap) > 0.7
+    assert overlap(at_once.box, bounded.box) > 0.7
+
+
+def test_overlap_is_intersection_over_union():
+    assert overlap((0, 0, 10, 10), (5, 0, 15, 10)) == pytest.approx(50 / 150)
+    assert overlap((0, 0, 10, 10), (0, 0, 10, 10)) == 1 and overlap((0, 0, 10, 10), (20, 20, 30, 30)) == 0
 
 
 def test_a_large_doubtful_face_does_not_take_the_place_of_a_sure_one(monkeypatch):

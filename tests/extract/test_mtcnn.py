@@ -3,16 +3,10 @@ import pytest
 import torch
 
 from extract import mtcnn
-from extract.faces import THRESHOLDS, Detector, FaceOptions
+from extract.faces import THRESHOLDS, Detector, FaceOptions, overlap
 from extract.frames import Clip, FrameOptions
 from extract.mtcnn import Cascade, _suppress, _suppress_contained
 from pipeline.errors import WeightsError
-
-
-def overlap(a, b):
-    """Intersection over union of two boxes x0 y0 x1 y1."""
-    shared = np.prod(np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None))
-    return shared / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared)
 
 
 def facenet(frame):

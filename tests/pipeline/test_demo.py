@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from extract.faces import overlap
 from pipeline import face_model
 from pipeline.demo import DemoOptions, main, make_demo, plan, stage
 from pipeline.errors import CorpusError, OptionsError
@@ -137,12 +138,6 @@ def face_box(scene, time_s):
     """x0 y0 x1 y1 of jaw and brows, px of the frame."""
     drawn = scene.landmarks(time_s)[face_model.points(face_model.JAW + face_model.BROWS)]
     return [*np.floor(drawn.min(0)).astype(int), *np.ceil(drawn.max(0)).astype(int)]
-
-
-def overlap(a, b):
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    both = max(0, width) * max(0, height)
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
 def test_mtcnn_finds_the_drawn_face_and_nothing_else(corpus):
