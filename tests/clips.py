@@ -26,12 +26,13 @@ def read_barcode(rgb: np.ndarray) -> int:
 def write_clip(path: Path, times_s: list[float], codec: str = "libx264", gop: int = 12, b_frames: int = 2,
                options: dict[str, str] | None = None, pixel_format: str = "yuv420p", draw=barcode,
                container_options: dict[str, str] | None = None) -> Path:
-    """Encode one frame per time. times_s: displayed times in seconds, ascending, multiples of 1 ms."""
+    """Encode one frame per time. times_s: displayed times in s, ascending, multiples of 1 ms (.avi: 40 ms)."""
     first = draw(0)
     with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=30)
         stream.width, stream.height, stream.pix_fmt = first.shape[1], first.shape[0], pixel_format
-        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000 if codec != "mpeg4" else 30000)
+        base = 1000 if codec != "mpeg4" else 30000
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 25 if path.suffix == ".avi" else base)
         stream.codec_context.gop_size = gop
         stream.codec_context.max_b_frames = b_frames
         stream.codec_context.options = options or {}

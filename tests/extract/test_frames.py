@@ -104,11 +104,11 @@ def test_a_start_offset_does_not_move_the_marks(tmp_path, reader):
 
 
 def test_a_planned_read_is_bit_identical_to_decoding_everything(shared):
-    from extract.frames import _PyAV
+    from extract.readers import PyAV
 
     for path in sorted(shared("corpus").rglob("*.mp4"))[::8]:
         clip = Clip(path, FrameOptions())
-        in_order = dict(_PyAV(path)._read_in_order(set(clip.wanted)))
+        in_order = dict(PyAV(path).read_in_order(set(clip.wanted)))
         planned = list(clip.frames())
         assert [f.number for f in planned] == sorted(in_order), path
         assert all((f.rgb == in_order[f.number]).all() for f in planned), path

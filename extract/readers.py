@@ -1,0 +1,350 @@
+"""Two readers of video files: when each frame is displayed, and the frames with given numbers.
+
+PyAV    reads all packets (cheap), decodes only the key-frame groups that hold a wanted frame, and within them discards
+        the frames that no other frame needs. Where the packets do not tell the displayed times (a container that does
+        not store them, repeated ones, a start without a key frame) it decodes everything in order, and so it does for
+        wanted frames that did not come out.
+OpenCV  `grab()` on every frame and `retrieve()` on the wanted ones; exact, at the cost of decoding everything, and of
+        decoding it twice, since only decoding tells it how long a clip is.
+
+Both read the same stream of a file with several, turn a picture upright and scale it to square pixels. What only PyAV
+does: it leaves out cover art and un-mirrors a mirrored picture, and it knows damage. A decoder flags the frame in which
+it met an error but not the frames predicted from it, so after an error nothing counts until the next key frame. No
+reader can know of flipped bits that still decode: H.264 and MPEG-4 notice most of them; HEVC, VP9 and AV1 hardly any.
+"""
+from __future__ import annotations
+
+import bisect
+import contextlib
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import VideoError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from av import VideoFrame
+
+SAME_TIME_S = 1e-6        # float noise of timestamps; below every container's time base
+STORES_TIMES = ("mov", "matroska", "mpegts")  # starts of FFmpeg's names of containers with a displayed time a packet
+ONE_TO_ONE = ("vp9", "libdav1d")  # decoders in which a packet without a frame is damage (elsewhere: a discarded frame)
+SQUARE = 0.01             # pixels this near to square are left alone: rounding of an encoder, and resampling blurs
+WIDEST = 4                # pixels more stretched than 4 to 1 are an error in the header; DVDs have at most 1.46
+
+
+class NoVideoStream(VideoError):
+    """The file was understood and holds no video stream: no other reader will find one."""
+
+
+class PyAV:
+    """One file. times_s: when each frame is displayed, s from the first; promised_s: the last time by the header.
+
+    Raises VideoError where the file cannot be opened, NoVideoStream where it holds no video.
+    """
+
+    name = "PyAV"
+
+    def __init__(self, path: Path):
+        self.path = path
+        with self._open() as (container, stream):
+            self._start_from_packets(container, stream)
+            self.promised_s = _promised_s(container, stream, self._pts)
+        if not self._planned:
+            self._start_from_frames()
+
+    def read(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Pairs of number and RGB; numbers that damage has reached are left out, those read twice come last."""
+        missing = set(wanted)
+        if self._planned:
+            for number, rgb in self.read_planned(wanted):
+                missing.discard(number)
+                yield number, rgb
+        if missing:
+            yield from self.read_in_order(missing)
+
+    @contextlib.contextmanager
+    def _open(self):
+        import av
+
+        source: object = os.path.abspath(self.path)
+        try:
+            try:
+                str(source).encode()
+            except UnicodeEncodeError:  # a name that is no UTF-8: FFmpeg gets the open file instead
+                source = open(self.path, "rb")
+            # Only files: a playlist that calls itself .mp4 must not fetch anything. Titles may be in any encoding.
+            with av.open(source, options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+                stream = _main_stream(container)
+                if stream.codec_context is None or stream.codec_context.name == "":
+                    raise VideoError("no decoder for this video stream")
+                stream.codec_context.thread_count = 1  # one clip a core; FFmpeg's threads cost more than they give
+                yield container, stream
+        except (av.error.FFmpegError, OSError) as error:
+            raise VideoError(_reason(error)) from None
+        finally:
+            if not isinstance(source, str):
+                source.close()  # type: ignore[attr-defined]
+
+    def _start_from_packets(self, container, stream) -> None:
+        """Displayed times from packet timestamps; `_planned` says whether they can be relied on."""
+        packets = [(p.pts, p.is_keyframe, p.is_discard) for p in _packets(container, stream) if p is not None]
+        shown = [pts for pts, _, outside_edit in packets if not outside_edit]
+        self._pts = sorted(pts for pts in shown if pts is not None)
+        # A key frame before the start of an edit is not displayed, but what is displayed is predicted from it.
+        self._keys = sorted(pts for pts, key, _ in packets if key and pts is not None)
+        self._planned = (len(self._pts) == len(shown) == len(set(self._pts)) and bool(self._pts and self._keys)
+                         and self._keys[0] <= self._pts[0]
+                         and (container.format.name.startswith(STORES_TIMES) or not stream.codec_context.reorder_depth))
+        base = stream.time_base or Fraction(1)
+        self.times_s = [float((p - self._pts[0]) * base) for p in self._pts]
+
+    def _start_from_frames(self) -> None:
+        """Displayed times from a full decode, for streams whose packets do not tell."""
+        with self._open() as (container, stream):
+            rate = float(stream.average_rate or 25)
+            self.times_s = _ascending([frame.time for frame, _ in _decode(container, stream)], rate)
+
+    def read_planned(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Decode from the key frame at or before each wanted frame until that comes out, and nothing else."""
+        number_of = {self._pts[n]: n for n in wanted}
+        targets = sorted(number_of)
+        with self._open() as (container, stream):
+            sar, decoder = stream.sample_aspect_ratio, _Decoder(stream.codec_context)
+            started: float | None = None  # the last key frame fed to the decoder, None while it rests
+            at = 0                        # targets[at] is the first that has not come out yet
+            for packet in _packets(container, stream):
+                if at == len(targets):
+                    break
+                if packet is not None and packet.is_keyframe:
+                    if started is None and packet.pts == self._key_before(targets[at]):
+                        decoder.restart()
+                        started = packet.pts
+                    elif started is not None:
+                        started = packet.pts
+                if started is None:
+                    continue
+                near = packet is None or packet.pts is None or packet.pts >= targets[at]
+                stream.codec_context.skip_frame = "DEFAULT" if near else "NONREF"
+                frames = decoder.feed(packet)
+                at = bisect.bisect_right(targets, decoder.last_pts, lo=at)
+                if at == len(targets) or self._key_before(targets[at]) > started:
+                    frames += decoder.feed(None)  # what is in the decoder confirms the frames before it
+                    started = None
+                for frame, sound in frames:
+                    if sound and frame.pts in number_of:
+                        yield number_of.pop(frame.pts), _rgb(frame, sar)
+
+    def _key_before(self, pts: int) -> int:
+        return self._keys[bisect.bisect_right(self._keys, pts) - 1]
+
+    def read_in_order(self, wanted: set[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Decode everything. Frames are told by timestamp where the packets had them, else by count."""
+        missing = set(wanted)
+        number_of = {p: n for n, p in enumerate(self._pts)} if self._planned else None
+        with self._open() as (container, stream):
+            for count, (frame, sound) in enumerate(_decode(container, stream)):
+                number = count if number_of is None else number_of.get(frame.pts, -1)
+                if number in missing and sound:
+                    missing.discard(number)
+                    yield number, _rgb(frame, stream.sample_aspect_ratio)
+                if not missing:
+                    return
+
+
+class _Decoder:
+    """Frames in display order, each with whether it is sound: no error in its key-frame group before it.
+
+    An error in a frame that is displayed later (B-frames refer to it) shows only when that one comes out. So each frame
+    is held until as many came out as the decoder reorders. Packets are numbered in the order in which they are fed.
+    """
+
+    def __init__(self, context):
+        self.context = context
+        context.copy_opaque = True  # a frame carries the number of its packet
+        self.last_pts = float("-inf")  # of the frames that came out, held ones included
+        self._fed = 0
+        self._keys: list[tuple[int, int | None]] = []  # number and displayed time of the key packets
+        self._errors: list[int] = []
+        self._held: list[tuple[int, VideoFrame]] = []
+
+    def restart(self) -> None:
+        """Forget the packets so far. Frames that need them (before the key frame in an open group) are not sound."""
+        self.context.flush_buffers()
+        self._errors.append(self._fed)
+        self._fed += 1
+
+    def feed(self, packet) -> list:
+        """Pairs of frame and whether it is sound. packet: None at the end, for the frames still inside."""
+        number = self._fed
+        self._fed += 1
+        if packet is not None:
+            packet.opaque = number
+            if packet.is_keyframe:
+                self._keys.append((number, packet.pts))
+        frames = self._decode(packet, number)
+        for frame in frames:
+            origin = number if frame.opaque is None else frame.opaque
+            if frame.is_corrupt:
+                bisect.insort(self._errors, origin)
+            if frame.pts is not None:
+                self.last_pts = frame.pts
+            self._held.append((origin, frame))
+        done = len(self._held) - (0 if packet is None else self.context.reorder_depth)
+        released, self._held = self._held[:max(done, 0)], self._held[max(done, 0):]
+        return [(frame, self._is_sound(origin, frame.pts)) for origin, frame in released]
+
+    def _decode(self, packet, number: int) -> list:
+        import av
+
+        try:
+            frames = self.context.decode(packet)
+        except av.error.FFmpegError:
+            frames = None
+        swallowed = packet is not None and not packet.is_discard and self.context.name in ONE_TO_ONE
+        if frames is None or swallowed and not frames:
+            bisect.insort(self._errors, number)
+        return frames or []
+
+    def _is_sound(self, origin: int, pts: int | None) -> bool:
+        at = bisect.bisect_right(self._keys, origin, key=lambda key: key[0]) - 1
+        first, key_pts = self._keys[at] if at >= 0 else (0, None)
+        if pts is not None and key_pts is not None and pts < key_pts:  # an open group: refers to the group before, too
+            first = self._keys[at - 1][0] if at > 0 else 0
+        return bisect.bisect_left(self._errors, first) == bisect.bisect_right(self._errors, origin)
+
+
+def _main_stream(container):
+    """The first video stream marked as default, else the first; a cover picture is none."""
+    from av.stream import Disposition
+
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        raise NoVideoStream("no video stream, only a cover picture" if container.streams.video else "no video stream")
+    return next((s for s in streams if s.disposition & Disposition.default), streams[0])
+
+
+def _promised_s(container, stream, pts: list[int]) -> float:
+    """The length by the header, 0 where there is none. Matroska counts it from 0, not from the first frame."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    start_s = float(pts[0] * stream.time_base) if pts else 0.0
+    hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
+    minutes, _, seconds = rest.partition(":")
+    with contextlib.suppress(ValueError):
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds) - start_s
+    alone = len(container.streams) == 1  # else it may be the length of the sound
+    return container.duration / 1e6 - start_s if alone and container.duration else 0.0
+
+
+def _packets(container, stream):
+    """Packets until the file ends or breaks off, then None. Empty ones (a pause in .avi) would end the decoder."""
+    import av
+
+    with contextlib.suppress(av.error.FFmpegError):
+        for packet in container.demux(stream):
+            if packet.size:
+                yield packet
+    yield None
+
+
+def _decode(container, stream):
+    decoder = _Decoder(stream.codec_context)
+    for packet in _packets(container, stream):
+        yield from decoder.feed(packet)
+
+
+def _ascending(times_s: list[float | None], rate: float) -> list[float]:
+    """Displayed times from 0. A step that is not forward (timestamps start anew) is one frame of the nominal rate."""
+    known = [t for t in times_s if t is not None]
+    steps = [b - a for a, b in zip(known, known[1:])]
+    if len(known) < len(times_s) or sum(step <= SAME_TIME_S for step in steps) * 20 > len(steps):
+        return [n / rate for n in range(len(times_s))]  # these are no displayed times: B-frames in .avi, raw streams
+    ascending = [0.0] if known else []
+    for step in steps:
+        ascending.append(ascending[-1] + (step if step > SAME_TIME_S else 1 / rate))
+    return ascending
+
+
+def _rgb(frame, sar: Fraction | None) -> np.ndarray:
+    turns, mirrored = round(frame.rotation / 90), False  # degrees counter-clockwise
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is not None:
+        a, b, _, c, d = memoryview(matrix).cast("i")[:5]  # x' = a x + c y, y' = b x + d y
+        mirrored = a * d - b * c < 0
+    return _as_displayed(frame.to_ndarray(format="rgb24"), turns, mirrored, sar)
+
+
+def _as_displayed(rgb: np.ndarray, turns: int, mirrored: bool, sar: Fraction | None) -> np.ndarray:
+    """Square pixels by scaling the stored width; mirrored left to right; then turned, quarters counter-clockwise."""
+    import numpy as np
+
+    if sar and 1 / WIDEST <= sar <= WIDEST and abs(sar - 1) > SQUARE:
+        import cv2
+
+        height, width = rgb.shape[:2]
+        rgb = cv2.resize(rgb, (max(round(width * sar), 1), height), interpolation=cv2.INTER_LINEAR)
+    if mirrored:
+        rgb = rgb[:, ::-1]
+    return np.ascontiguousarray(np.rot90(rgb, turns))
+
+
+def _reason(error: Exception) -> str:
+    text = str(getattr(error, "strerror", None) or error)
+    log = getattr(error, "log", None)
+    if log and log[-1]:
+        text = f"{text}: {str(log[-1]).strip()}"
+    return f"cannot be opened as a video ({text}): truncated, damaged or not a video"
+
+
+class OpenCV:
+    """The same members as PyAV's, from cv2.VideoCapture."""
+
+    name = "OpenCV"
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._header: dict[str, float] = {}
+        times_s = [time_s for _, time_s in self._grab()]
+        fps = self._header["FPS"] or 25.0
+        self.times_s = _ascending(times_s, fps)
+        self.promised_s = max((self._header["FRAME_COUNT"] - 1) / fps, 0.0)
+
+    def read(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Pairs of number and RGB in display order."""
+        import cv2
+
+        left = set(wanted)
+        for number, (capture, _) in enumerate(self._grab()):
+            if number in left:
+                left.discard(number)
+                ok, bgr = capture.retrieve()
+                if ok:
+                    turns = -round(self._header["ORIENTATION_META"] / 90)  # degrees clockwise
+                    sar = Fraction(int(self._header["SAR_NUM"]), int(self._header["SAR_DEN"]) or 1)
+                    yield number, _as_displayed(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), turns, False, sar)
+            if not left:
+                return
+
+    def _grab(self):
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: what went wrong is in the error we raise
+        os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+        import cv2
+
+        try:
+            str(self.path).encode()
+        except UnicodeEncodeError:
+            raise VideoError("OpenCV cannot open a name that is no UTF-8") from None
+        capture = cv2.VideoCapture(os.path.abspath(self.path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+        try:
+            if not capture.isOpened():
+                raise VideoError("cannot be opened as a video by OpenCV: truncated, damaged or not a video")
+            capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # turned by us, after pixels are made square
+            for name in ("FPS", "FRAME_COUNT", "ORIENTATION_META", "SAR_NUM", "SAR_DEN"):
+                self._header[name] = capture.get(getattr(cv2, f"CAP_PROP_{name}"))
+            while capture.grab():
+                yield capture, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        finally:
+            capture.release()
