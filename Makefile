@@ -13,7 +13,8 @@ export DEEPFAKE_SHARED
 
 # Which options each stage reads. A stage is stale when one of the first list changes; the second changes no result.
 EXTRACT_OPTIONS := EVERY FRAMES MIN_FRAMES READER DETECT_SIDE MIN_FACE MIN_CONFIDENCE MARGIN CROP_PX
-EXTRACT_RUNNING := WORKERS DEVICE
+EXTRACT_RUNNING := WORKERS DEVICE SHARD
+EXTRACT_SWITCHES := RETRY_FAILED VERIFY
 SPLIT_OPTIONS := RULE TEST VAL SEED
 TRAIN_OPTIONS := BACKBONE WEIGHTS SIZE CENTRE EPOCHS LR PATIENCE SEED BATCH ROTATE SHIFT
 TRAIN_RUNNING := DEVICE LOADERS
@@ -27,6 +28,7 @@ flags = $(foreach v,$(1),$(if $(call given,$(v)),$(call flag,$(v)) '$(call given
 no_flip = $(if $(filter 0 no false,$(call given,FLIP)),--no-flip)
 need_corpus = $(if $(CORPUS),,@echo 'error: which videos? make $(firstword $(MAKECMDGOALS)) CORPUS=folder' >&2; exit 1)
 yes = $(filter-out 0 no false,$(call given,$(1)))
+switches = $(strip $(foreach v,$(1),$(if $(call yes,$(v)),$(call flag,$(v)))))
 
 .PHONY: help setup check index extract split train score report demo bench-extract test lint FORCE
 .DEFAULT_GOAL := help
@@ -58,7 +60,7 @@ check: setup ## say what CORPUS holds, what is missing or doubled, and what woul
 
 index: $(OUT)/index.csv ## list the videos of CORPUS with their labels
 
-extract: $(OUT)/faces/videos.csv ## sample frames, find faces, store square crops (resumes; RETRY_FAILED=1)
+extract: $(OUT)/faces/videos.csv ## sample frames, find faces, store square crops (resumes; RETRY_FAILED=1 VERIFY=1 SHARD=i/n)
 
 split: $(OUT)/split.csv ## divide the videos 80/20 by person, source or video, and print the audit
 
@@ -74,9 +76,9 @@ $(OUT)/index.csv: FORCE $(VENV)/.done
 	@$(RUN) extract.corpus '$(CORPUS)' --out $@
 	@mkdir -p $(OUT)/.options && printf '%s' '$(CORPUS)' > $(OUT)/.options/corpus
 
-$(OUT)/faces/videos.csv: $(OUT)/index.csv $(OUT)/.options/extract $(if $(call yes,RETRY_FAILED),FORCE)
+$(OUT)/faces/videos.csv: $(OUT)/index.csv $(OUT)/.options/extract $(if $(call switches,$(EXTRACT_SWITCHES)),FORCE)
 	@$(RUN) extract.run '$(CORPUS)' --index $< --out $(@D) $(call flags,$(EXTRACT_OPTIONS) $(EXTRACT_RUNNING)) \
-	  $(if $(call yes,RETRY_FAILED),--retry-failed)
+	  $(call switches,$(EXTRACT_SWITCHES))
 
 $(OUT)/split.csv: $(OUT)/index.csv $(OUT)/.options/split
 	@$(RUN) data.split --index $< --out $@ $(call flags,$(SPLIT_OPTIONS))

@@ -109,11 +109,13 @@ def two_workers_over_one(paths: Sequence[Path]) -> float:
     from extract.faces import FaceOptions
     from extract.frames import FrameOptions
     from extract.run import _extract_one, _start_worker
+    from extract.store import Store
     from pipeline.parallel import map_unordered
 
     def rate(workers: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
-            start_args: tuple = (paths[0].parent, Path(folder), FrameOptions(every=EVERY_S), FaceOptions(), "cpu", {})
+            store = Store(Path(folder), {})
+            start_args: tuple = (paths[0].parent, store, FrameOptions(every=EVERY_S), FaceOptions(), "cpu")
             names = [path.name for path in paths] * max(1, 36 // len(paths))
             # Distinct names, so that no two workers write one folder: x/../y is y.
             items = [f"{'./' * number}{name}" for number, name in enumerate(names)]

@@ -1,32 +1,33 @@
 """`make extract`: every video of an index to face crops and two tables, resumable at any moment.
 
-    OUT/faces/<video_id>/<frame>.png    crop of the main face, lossless
-    OUT/faces/<video_id>/row.json       what became of the video; the folder appears whole or not at all
-    OUT/faces/faces.csv                 one row per recorded face (tables.FACES)
-    OUT/faces/videos.csv                one row per video (tables.VIDEOS), written last
-    OUT/faces/sheet.png                 random crops, real beside fake, to look at before training
-    OUT/faces/options.json              the options that made them; training puts them into the checkpoint
+    OUT/faces/<video_id>/       crops and row of a video (extract/store.py)
+    OUT/faces/faces.csv         one row per recorded face (tables.FACES)
+    OUT/faces/videos.csv        one row per video (tables.VIDEOS), written last
+    OUT/faces/sheet.png         random crops, real beside fake, to look at before training
+    OUT/faces/options.json      the options that made them; training puts them into the checkpoint
+
+A worker takes a video through decoding, detection and writing, one batch of frames in memory at a time; the workers
+are at different ones of the three, so that a core is never without work.
 """
 from __future__ import annotations
 
 import argparse
 import collections
 import contextlib
-import errno
-import json
-import os
-import shutil
+import re
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 from extract.faces import FaceOptions, pick_device
 from extract.frames import FrameOptions
-from pipeline.errors import PipelineError, VideoError, command
+from extract.store import Store, stamp_of
+from pipeline.errors import OutOfMemoryError, PipelineError, VideoError, command
 from pipeline.options import add_flags, as_record, from_flags, option
 from pipeline.parallel import cpu_count, map_unordered
-from pipeline.tables import DEMO_MARK, FACES, INDEX, VIDEOS, read_table, write_bytes, write_json, write_table
+from pipeline.tables import DEMO_MARK, FACES, INDEX, VIDEOS, read_table, write_json, write_table
 
 GPU_WORKERS = 6  # by default: each holds a CUDA context of its own, about half a GiB of the device's memory
 EMPTY_VIDEO = {"n_asked": 0, "n_read": 0, "n_faces": 0, "width_px": 0, "height_px": 0, "duration_s": 0.0}
@@ -38,58 +39,89 @@ class RunOptions:
 
     workers: int | None = option(None, "worker processes, 0 for none (default: one per core, at most 6 on a GPU)")
     device: str = option("auto", "where the detector runs: auto, cpu, cuda, cuda:1, mps")
+    shard: str | None = option(None, "i/n: do only the i-th of n parts of the videos and write no tables; a run "
+                                     "without it, after the n, finds them done and writes the tables")
     retry_failed: bool = option(False, "try videos again that could not be read before")
+    verify: bool = option(False, "read all crops that are there already, and make those again that are damaged")
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"workers must be 0 or more, got {self.workers}")
+        if self.shard is not None:
+            match = re.fullmatch(r"(\d+)/(\d+)", self.shard)
+            if not match or not 1 <= int(match[1]) <= int(match[2]):
+                raise ValueError(f"shard must be i/n with i from 1 to n (2/8), got {self.shard!r}")
 
 
 def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: FaceOptions, run: RunOptions,
-                   progress=iter) -> collections.Counter:
-    """Extract all videos of `index` (a table INDEX with paths relative to `root`) below `out`.
+                   progress=None) -> collections.Counter:
+    """Extract the videos of `index` (a table INDEX with paths relative to `root`) below `out`.
 
     What is there already, made with the same options from the same file (size and modification time), is kept.
     A video that cannot be used is a row with its status; an unexpected error of one video is a row with status
-    "error", which the next run tries again. Returns how many videos ended in each status.
-    Raises OSError when the disk is full; finished videos are kept.
+    "error", which the next run tries again. progress: a Progress that is told of every video, or None.
+    Returns how many videos ended in each status.
+    Raises OSError when nothing can be written (a full disk); finished videos are kept.
     """
-    from extract.sheet import write_sheet
-
-    made_with = {**as_record(frames), **as_record(faces)}
-    with _only_run(out):
-        rows: dict[str, dict] = {}
-        todo = []
-        for video_id in index["video_id"]:
-            kept = _kept(root, out, video_id, made_with)
+    part, parts = map(int, (run.shard or "1/1").split("/"))
+    names = list(index["video_id"])[part - 1::parts]
+    store = Store(out, {**as_record(frames), **as_record(faces)}, f"{part}of{parts}" if run.shard else "all")
+    with store.locked():
+        rows = {}
+        for video_id in names:
+            kept = store.kept(video_id, stamp_of(root / video_id), run.verify)
             if kept and not (run.retry_failed and kept["video"]["status"] == "unreadable"):
                 rows[video_id] = kept
-            else:
-                todo.append(video_id)
+        todo = [video_id for video_id in names if video_id not in rows]
         device = pick_device(run.device) if todo else "cpu"  # a wrong one ends here, not in every worker
         most = cpu_count() if device == "cpu" else min(cpu_count(), GPU_WORKERS)
         workers = min(most if run.workers is None else run.workers, len(todo))
-        results = map_unordered(_extract_one, todo, workers, _start_worker,
-                                (root, out, frames, faces, device, made_with))
-        for video_id, result in progress(results, len(todo), rows):
-            rows[video_id] = _row_of(result)
-        write_json(out / "options.json", {"frames": as_record(frames), "faces": as_record(faces),
-                                          "dataset": next(iter(index["dataset"]), ""),
-                                          "demo": (root / DEMO_MARK).exists()})
-        labels = dict(zip(index["video_id"], index["label"]))
-        write_table(out / "faces.csv", [{"video_id": v, **face} for v, row in rows.items() for face in row["faces"]],
-                    FACES)
-        write_sheet(out, rows, labels)
-        write_table(out / "videos.csv",
-                    [{"video_id": v, "label": labels[v], **row["video"]} for v, row in rows.items()], VIDEOS)
+        results = map_unordered(_extract_one, todo, workers, _start_worker, (root, store, frames, faces, device))
+        with progress or contextlib.nullcontext():
+            if progress:
+                progress.start(len(todo), len(rows))
+            for video_id, result in results:
+                rows[video_id], spent = _row_of(result)
+                if progress:
+                    progress.add(rows[video_id]["video"], spent)
+        if not run.shard:
+            _write_tables(out, index, rows, {"frames": as_record(frames), "faces": as_record(faces),
+                                             "dataset": next(iter(index["dataset"]), ""),
+                                             "demo": (root / DEMO_MARK).exists()})
     return collections.Counter(row["video"]["status"] for row in rows.values())
 
+
+def _write_tables(out: Path, index, rows: dict[str, dict], options: dict) -> None:
+    from extract.sheet import write_sheet
+
+    labels = dict(zip(index["video_id"], index["label"]))
+    write_json(out / "options.json", options)
+    write_table(out / "faces.csv", [{"video_id": v, **face} for v, row in rows.items() for face in row["faces"]], FACES)
+    write_sheet(out, rows, labels)
+    write_table(out / "videos.csv", [{"video_id": v, "label": labels[v], **row["video"]} for v, row in rows.items()],
+                VIDEOS)
+
+
+# -------------------------------------------------------------------------------------------------- in a worker process
 
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(root: Path, out: Path, frames: FrameOptions, faces: FaceOptions, device: str,
-                  made_with: dict) -> None:
+class _Timed:
+    """A detector that counts the seconds spent in it."""
+
+    def __init__(self, detector):
+        self.detector, self.options, self.batch, self.spent_s = detector, detector.options, detector.batch, 0.0
+
+    def detect(self, frames):
+        start = time.perf_counter()
+        try:
+            return self.detector.detect(frames)
+        finally:
+            self.spent_s += time.perf_counter() - start
+
+
+def _start_worker(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions, device: str) -> None:
     import cv2
     import torch
 
@@ -97,109 +129,84 @@ def _start_worker(root: Path, out: Path, frames: FrameOptions, faces: FaceOption
 
     torch.set_num_threads(1)  # a worker a core: more threads only wait for each other
     cv2.setNumThreads(0)
-    _worker.update(root=root, out=out, frames=frames, made_with=made_with, detector=Detector(faces, device))
+    _worker.update(root=root, store=store, frames=frames, detector=_Timed(Detector(faces, device)))
 
 
-def _extract_one(video_id: str) -> dict:
-    """Extract one video and put its folder in place. Returns its row."""
+def _extract_one(video_id: str) -> tuple[dict, dict[str, float]]:
+    """Extract one video and put its folder in place: its row, and the seconds that decode, detect and write took."""
+    import torch
+
     from extract.video import Extraction, extract_video
 
-    path = _worker["root"] / video_id
+    path, detector = _worker["root"] / video_id, _worker["detector"]
+    start, detector.spent_s, stamp = time.perf_counter(), 0.0, stamp_of(path)
     try:
-        found = extract_video(path, _worker["detector"], _worker["frames"])
+        found = extract_video(path, detector, _worker["frames"])
     except VideoError as error:
         found = Extraction({"status": error.status, "reason": str(error), **EMPTY_VIDEO})
-    return _put(_worker["out"], video_id, found, _worker["made_with"], _stamp(path))
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(f"the device has no room for the detector ({error}): WORKERS= takes fewer of them, "
+                               "DEVICE=cpu none") from None
+    except OSError as error:  # of the video's disk; an error of ours' is raised below, and ends the run
+        return _failed(f"cannot be read: {error.strerror or error}"), {}
+    read = time.perf_counter()
+    row = _worker["store"].put(video_id, found, stamp)
+    return row, {"decode": read - start - detector.spent_s, "detect": detector.spent_s,
+                 "write": time.perf_counter() - read}
 
 
-def _put(out: Path, video_id: str, found, made_with: dict, stamp: list | None) -> dict:
-    """Write a video's crops and row into a folder of its own, then rename it into place."""
-    import cv2
-
-    folder = out / ".partial" / str(os.getpid())
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for frame, crop in found.crops.items():
-        ok, png = cv2.imencode(".png", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))
-        if not ok:
-            raise RuntimeError(f"OpenCV cannot encode the crop of frame {frame}")
-        (folder / f"{frame:06d}.png").write_bytes(png.tobytes())  # raises on a full disk, which imwrite does not
-    for face in found.faces:
-        face["crop"] = f"{video_id}/{face['frame']:06d}.png" if face["face"] == 0 else ""
-    row = {"video": found.video, "faces": found.faces, "made_with": made_with, "stamp": stamp}
-    write_bytes(folder / "row.json", json.dumps(row).encode())
-    final = out / video_id
-    if final.exists():
-        shutil.rmtree(final)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    os.rename(folder, final)
-    return row
-
-
-def _kept(root: Path, out: Path, video_id: str, made_with: dict) -> dict | None:
-    """The row of a video that needs no new extraction."""
-    try:
-        row = json.loads((out / video_id / "row.json").read_bytes())
-    except (OSError, ValueError):
-        return None
-    same = row.get("made_with") == made_with and row.get("stamp") == _stamp(root / video_id)
-    return row if same else None
-
-
-def _stamp(path: Path) -> list | None:
-    """Size and modification time of the video: what tells that it was replaced."""
-    with contextlib.suppress(OSError):
-        status = path.stat()
-        return [status.st_size, status.st_mtime_ns]
-    return None
-
-
-def _row_of(result: Any) -> dict:
-    """The row of a finished item; errors that are not the video's own become a row too, but are never kept."""
-    if isinstance(result, dict):
+def _row_of(result: Any) -> tuple[dict, dict[str, float]]:
+    """What _extract_one gave; an error that is not the video's own becomes a row too, but one that is never kept."""
+    if isinstance(result, tuple):
         return result
-    if isinstance(result, PipelineError) or (isinstance(result, OSError) and result.errno in (
-            errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)):
+    if isinstance(result, (PipelineError, OSError)):
         raise result
-    return {"video": {"status": "error", "reason": f"{type(result).__name__}: {result}", **EMPTY_VIDEO}, "faces": []}
+    return _failed(f"{type(result).__name__}: {result}"), {}
 
 
-@contextlib.contextmanager
-def _only_run(out: Path) -> Iterator[None]:
-    """Hold the folder's lock, and clear what a killed run left half done."""
-    import fcntl
-
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PipelineError(f"another extraction is writing to {out}: wait for it, or choose another OUT=") \
-                from None
-        shutil.rmtree(out / ".partial", ignore_errors=True)
-        try:
-            yield
-        finally:
-            shutil.rmtree(out / ".partial", ignore_errors=True)
+def _failed(reason: str) -> dict:
+    return {"video": {"status": "error", "reason": reason, **EMPTY_VIDEO}, "faces": []}
 
 
-def _progress(results, n_todo: int, rows: dict):
-    """A bar on stderr: videos done, rate, time left, failures so far."""
-    from tqdm import tqdm
+# ------------------------------------------------------------------------------------------------------- for a person
 
-    if rows:
-        print(f"{len(rows)} videos are there already, {n_todo} to do", file=sys.stderr)
-    failed: collections.Counter = collections.Counter()
-    with tqdm(results, total=n_todo, unit="video", desc="extract", smoothing=0.05, disable=not n_todo) as bar:
-        for video_id, result in bar:
-            status = result["video"]["status"] if isinstance(result, dict) else "error"
-            if status != "ok":
-                failed[status] += 1
-                bar.set_postfix(failed)
-            yield video_id, result
+class Progress:
+    """A bar on stderr: videos and frames a second, what they are spent on, time left, failures so far."""
+
+    def start(self, n_todo: int, n_kept: int) -> None:
+        from tqdm import tqdm
+
+        if n_kept:
+            print(f"{n_kept:,} videos are there already, {n_todo:,} to do", file=sys.stderr)
+        self.bar = tqdm(total=n_todo, unit="video", desc="extract", smoothing=0.05, disable=not n_todo)
+        self.began, self.n_frames = time.perf_counter(), 0
+        self.spent: collections.Counter = collections.Counter()
+        self.failed: collections.Counter = collections.Counter()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.bar.close()
+
+    def add(self, video: dict, spent: dict[str, float]) -> None:
+        self.n_frames += video["n_read"]
+        self.spent.update(spent)
+        if video["status"] != "ok":
+            self.failed[video["status"]] += 1
+        self.bar.set_postfix_str(", ".join([self.speed(), *(f"{n} {status}" for status, n in self.failed.items())]),
+                                 refresh=False)
+        self.bar.update()
+
+    def speed(self) -> str:
+        """"41.2 frames/s, decode 21 %, detect 74 %, write 5 %": shares of the workers' time."""
+        total = sum(self.spent.values()) or 1.0
+        rate = self.n_frames / max(time.perf_counter() - self.began, 1e-9)
+        return ", ".join([f"{rate:.1f} frames/s", *(f"{kind} {s / total:.0%}".replace("%", " %")
+                                                    for kind, s in self.spent.items())])
 
 
-def _summary(out: Path, index) -> list[str]:
+def _summary(out: Path) -> list[str]:
     """Lines for a person: how many videos and faces, and every video that gave none, by reason."""
     videos = read_table(out / "videos.csv", VIDEOS)
     counts = collections.Counter(videos["status"])
@@ -226,11 +233,16 @@ def main(argv: list[str] | None = None) -> int | None:
     arguments = parser.parse_args(argv)
     from extract.corpus import find_corpus
 
-    index = read_table(arguments.index, INDEX)
+    index, run, progress = read_table(arguments.index, INDEX), from_flags(RunOptions, arguments), Progress()
     counts = extract_corpus(find_corpus(arguments.corpus).root, index, arguments.out,
-                            from_flags(FrameOptions, arguments), from_flags(FaceOptions, arguments),
-                            from_flags(RunOptions, arguments), _progress)
-    print("\n".join(_summary(arguments.out, index)))
+                            from_flags(FrameOptions, arguments), from_flags(FaceOptions, arguments), run, progress)
+    if progress.spent:
+        print(f"extract: {progress.speed()}")
+    if run.shard:
+        print(f"extract: shard {run.shard}: {sum(counts.values()):,} of {len(index):,} videos done, no tables written: "
+              "when all shards are done, run the same without --shard")
+        return None
+    print("\n".join(_summary(arguments.out)))
     print(f"look at {arguments.out / 'sheet.png'} before training")
     if not counts["ok"]:
         raise PipelineError("no video gave a face: nothing to train on")

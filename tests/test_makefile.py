@@ -38,13 +38,14 @@ def test_every_option_of_a_command_can_be_given_to_make():
     from reports.page import ReportOptions
 
     text = (ROOT / "Makefile").read_text()
-    for variables, classes in ((("EXTRACT_OPTIONS", "EXTRACT_RUNNING"), (FrameOptions, FaceOptions, RunOptions)),
+    for variables, classes in ((("EXTRACT_OPTIONS", "EXTRACT_RUNNING", "EXTRACT_SWITCHES"),
+                                (FrameOptions, FaceOptions, RunOptions)),
                                (("SPLIT_OPTIONS",), (SplitOptions,)),
                                (("TRAIN_OPTIONS", "TRAIN_RUNNING"),
                                 (ModelOptions, TrainOptions, AugmentOptions, ScoreOptions)),
                                (("SCORE_RUNNING",), (ScoreOptions,)), (("REPORT_OPTIONS",), (ReportOptions,))):
         listed = {word for name in variables for word in re.search(rf"^{name} := (.*)$", text, re.M)[1].split()}
-        switches = {"RETRY_FAILED", "RESUME", "FLIP"}  # written out as --flag or --no-flag
+        switches = {"RESUME", "FLIP"}  # written out as --flag or --no-flag
         fields = {f.name.upper() for cls in classes for f in dataclasses.fields(cls)}
         assert listed == fields - switches, variables
 

@@ -8,7 +8,7 @@ import time
 import cv2
 import pytest
 
-from extract import corpus, run
+from extract import corpus, run, store
 from extract.faces import FaceOptions
 from extract.frames import FrameOptions
 from pipeline.errors import PipelineError
@@ -34,7 +34,7 @@ def some(demo_corpus, tmp_path):
 
 def extract(root, index, out, every=1.0, **options):
     return run.extract_corpus(root, read_table(index, INDEX), out, FrameOptions(every=every), FaceOptions(),
-                              run.RunOptions(**{"workers": 0, "device": "cpu", **options}), lambda r, *_: r)
+                              run.RunOptions(**{"workers": 0, "device": "cpu", **options}))
 
 
 def tables(out):
@@ -121,7 +121,7 @@ def test_a_detector_that_raises_on_one_video_loses_only_that_one_and_it_is_tried
 
 def test_a_full_disk_stops_the_run_and_keeps_what_is_finished(some, monkeypatch):
     root, index, out = some
-    written = run.write_bytes
+    written = store.write_bytes
     n_written = []
 
     def full(path, content):
@@ -130,7 +130,7 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_finished(some, monkeypatch)
             raise OSError(28, "No space left on device", str(path))
         written(path, content)
 
-    monkeypatch.setattr(run, "write_bytes", full)
+    monkeypatch.setattr(store, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
         extract(root, index, out)
     assert not (out / "videos.csv").exists() and len(list(out.glob("*/*/row.json"))) == 2
@@ -142,7 +142,7 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_finished(some, monkeypatch)
 
 def test_two_runs_do_not_write_to_one_folder(some):
     root, index, out = some
-    with run._only_run(out):
+    with store.Store(out, {}).locked():
         with pytest.raises(PipelineError, match="another extraction"):
             extract(root, index, out)
 
@@ -162,3 +162,77 @@ def test_a_corpus_without_any_face_is_an_error_after_the_tables_are_written(some
     assert run.main([str(root), "--index", str(index), "--out", str(out), "--workers", "0", "--device", "cpu"]) == 1
     assert "no video gave a face" in capsys.readouterr().err
     assert (read_table(out / "videos.csv", VIDEOS)["status"] == "unreadable").all()
+
+
+def test_shards_do_their_parts_and_a_last_run_writes_the_tables_of_an_undisturbed_one(some):
+    root, index, out = some
+    done = [extract(root, index, out, shard=f"{part}/3") for part in (1, 2, 3)]
+    assert [sum(counts.values()) for counts in done] == [2, 2, 2] and not (out / "videos.csv").exists()
+    before = {path: path.stat().st_ino for path in out.rglob("*.png")}
+    extract(root, index, out)
+    assert {path: path.stat().st_ino for path in before} == before
+    extract(root, index, out.with_name("whole"))
+    assert tables(out) == tables(out.with_name("whole"))
+
+
+def test_two_shards_run_side_by_side_but_not_twice_the_same_nor_beside_the_whole(some):
+    root, index, out = some
+    with store.Store(out, {}, "1of2").locked():
+        assert sum(extract(root, index, out, shard="2/2").values()) == 3
+        for shard in ("1/2", None):
+            with pytest.raises(PipelineError, match="another extraction"):
+                extract(root, index, out, shard=shard)
+    assert not (out / ".partial").exists()
+
+
+@pytest.mark.parametrize("wrong", ["0/2", "3/2", "1", "a/b", "1/0"])
+def test_a_shard_that_is_none_is_refused(wrong):
+    with pytest.raises(ValueError, match="shard must be i/n"):
+        run.RunOptions(shard=wrong)
+
+
+def test_verify_makes_damaged_and_lost_crops_again_and_touches_no_other(some):
+    root, index, out = some
+    extract(root, index, out)
+    before = tables(out)
+    damaged, lost, whole = (out / name / "000000.png" for name in ("real/one.mp4", "fake/three.mp4", "real/two, 2.mp4"))
+    kept, pictures = whole.stat().st_ino, [path.read_bytes() for path in (damaged, lost)]
+    data = bytearray(pictures[0])
+    data[len(data) // 2] ^= 1
+    damaged.write_bytes(data)
+    lost.unlink()
+    extract(root, index, out)
+    assert damaged.read_bytes() == data and not lost.exists()  # without verify nothing is read
+    extract(root, index, out, verify=True)
+    assert [path.read_bytes() for path in (damaged, lost)] == pictures and whole.stat().st_ino == kept
+    assert tables(out) == before
+
+
+def test_a_video_that_may_not_be_read_is_a_row_and_is_tried_again(some, monkeypatch):
+    from extract import video
+
+    root, index, out = some
+    whole = video.extract_video
+
+    def forbidden(path, *rest):
+        if path.name == "one.mp4":
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path, *rest)
+
+    monkeypatch.setattr(video, "extract_video", forbidden)
+    assert extract(root, index, out) == {"ok": 2, "unreadable": 3, "error": 1}
+    videos = read_table(out / "videos.csv", VIDEOS).set_index("video_id")
+    assert videos.loc["real/one.mp4", "reason"] == "cannot be read: Permission denied"
+    monkeypatch.undo()
+    assert extract(root, index, out) == {"ok": 3, "unreadable": 3}
+
+
+def test_progress_tells_frames_a_second_and_what_they_are_spent_on(capsys):
+    bar = run.Progress()
+    bar.start(2, 1)
+    with bar:
+        bar.add({"status": "ok", "n_read": 4}, {"decode": 1.0, "detect": 2.5, "write": 0.5})
+        bar.add({"status": "no_face", "n_read": 4}, {"decode": 1.0, "detect": 2.5, "write": 0.5})
+    said = capsys.readouterr().err
+    assert "1 videos are there already, 2 to do" in said and "2/2" in said and "1 no_face" in said
+    assert bar.speed().endswith("frames/s, decode 25 %, detect 62 %, write 12 %")

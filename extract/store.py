@@ -1,0 +1,109 @@
+"""What a run keeps: a folder per video with its crops and its row, which appears whole or not at all.
+
+    OUT/faces/<video_id>/<frame>.png    crop of the main face, lossless
+    OUT/faces/<video_id>/row.json       what became of the video, the options and the file it was made from
+
+A folder is made below .partial and renamed into place, so that whatever ends a run at whatever moment, the next one
+finds videos that are finished and videos that are not there.
+"""
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import zlib
+from pathlib import Path
+from typing import Any, Iterator
+
+from pipeline.errors import PipelineError
+from pipeline.tables import write_bytes
+
+
+class Store:
+    """The folder `out` of one run.
+
+    made_with: record of the options that decide what the crops are; rows made with others are not kept.
+    share: name of the part of the index that this run does ("all", or "1of4"), which no other run may do meanwhile.
+    """
+
+    def __init__(self, out: Path, made_with: dict[str, Any], share: str = "all"):
+        self.out, self.made_with = out, made_with
+        self.partial = out / ".partial" / share
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder, or this share of it, and clear what a killed run left half done. Raises PipelineError."""
+        alone = self.partial.name == "all"
+        self.out.mkdir(parents=True, exist_ok=True)
+        with open(self.out / ".lock", "w") as whole, open(self.out / f".lock-{self.partial.name}", "w") as mine:
+            try:
+                fcntl.flock(whole, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+                fcntl.flock(mine, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise PipelineError(f"another extraction is writing to {self.out}: wait for it, or choose another OUT="
+                                    ) from None
+            # Alone, what runs on shares left is nobody's any more either.
+            litter = self.partial.parent if alone else self.partial
+            shutil.rmtree(litter, ignore_errors=True)
+            try:
+                yield
+            finally:
+                shutil.rmtree(litter, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    self.partial.parent.rmdir()  # the last of several runs takes it away
+
+    def put(self, video_id: str, found, stamp: list | None) -> dict:
+        """Write a video's crops and row into a folder of its own, then rename it into place. Returns the row.
+
+        found: extract.video.Extraction. Raises OSError when nothing more can be written.
+        """
+        import cv2
+
+        folder = self.partial / str(os.getpid())
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        checksums = {}
+        for frame, crop in found.crops.items():
+            ok, png = cv2.imencode(".png", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))
+            if not ok:
+                raise RuntimeError(f"OpenCV cannot encode the crop of frame {frame}")
+            name, content = f"{frame:06d}.png", png.tobytes()
+            (folder / name).write_bytes(content)  # raises on a full disk, which imwrite does not
+            checksums[name] = zlib.crc32(content)
+        for face in found.faces:
+            face["crop"] = f"{video_id}/{face['frame']:06d}.png" if face["face"] == 0 else ""
+        row = {"video": found.video, "faces": found.faces, "made_with": self.made_with, "stamp": stamp,
+               "crc32": checksums}
+        write_bytes(folder / "row.json", json.dumps(row).encode())
+        final = self.out / video_id
+        if final.exists():
+            shutil.rmtree(final)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(folder, final)
+        return row
+
+    def kept(self, video_id: str, stamp: list | None, reread: bool = False) -> dict | None:
+        """The row of a video that needs no new extraction, else None.
+
+        stamp: of the video as it is now. reread: every crop is read, and must be what was written.
+        """
+        folder = self.out / video_id
+        try:
+            row = json.loads((folder / "row.json").read_bytes())
+            if row["made_with"] != self.made_with or row["stamp"] != stamp:
+                return None
+            if reread and any(zlib.crc32((folder / name).read_bytes()) != crc for name, crc in row["crc32"].items()):
+                return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return row
+
+
+def stamp_of(path: Path) -> list | None:
+    """Size and modification time of a video: what tells that it was replaced. None where it cannot be asked."""
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        return [status.st_size, status.st_mtime_ns]
+    return None
