@@ -7,10 +7,13 @@ PyAV    reads all packets (cheap), decodes only the key-frame groups that hold a
 OpenCV  `grab()` on every frame and `retrieve()` on the wanted ones; exact, at the cost of decoding everything, and of
         decoding it twice, since only decoding tells it how long a clip is.
 
-Both read the same stream of a file with several, turn a picture upright and scale it to square pixels. What only PyAV
-does: it leaves out cover art and un-mirrors a mirrored picture, and it knows damage. A decoder flags the frame in which
-it met an error but not the frames predicted from it, so after an error nothing counts until the next key frame. No
-reader can know of flipped bits that still decode: H.264 and MPEG-4 notice most of them; HEVC, VP9 and AV1 hardly any.
+Both turn a picture upright and scale it to square pixels; both only open files, never what a file says to fetch.
+
+Damage: a decoder flags the frame in which it met an error but not the frames predicted from it, so after an error PyAV
+gives nothing until the next key frame. Nobody can know of flipped bits that still decode: H.264 and MPEG-4 notice most
+of them, HEVC, VP9 and AV1 hardly any. OpenCV hears of no error at all, gives damaged frames as they come, always reads
+the first video stream (cover art, too), leaves a mirrored picture mirrored, and believes that a clip lost its end where
+an edit list cuts it: use it where PyAV fails, and to check PyAV.
 """
 from __future__ import annotations
 
@@ -29,7 +32,8 @@ if TYPE_CHECKING:
     from av import VideoFrame
 
 SAME_TIME_S = 1e-6        # float noise of timestamps; below every container's time base
-STORES_TIMES = ("mov", "matroska", "mpegts")  # starts of FFmpeg's names of containers with a displayed time a packet
+STORES_TIMES = ("mov", "matroska", "mpegts", "flv")  # how FFmpeg's names of containers begin that store displayed times
+REORDERS = ("h264", "hevc")  # codecs of which a header need not say whether frames are stored in another order
 ONE_TO_ONE = ("vp9", "libdav1d")  # decoders in which a packet without a frame is damage (elsewhere: a discarded frame)
 SQUARE = 0.01             # pixels this near to square are left alone: rounding of an encoder, and resampling blurs
 WIDEST = 4                # pixels more stretched than 4 to 1 are an error in the header; DVDs have at most 1.46
@@ -97,7 +101,7 @@ class PyAV:
         self._keys = sorted(pts for pts, key, _ in packets if key and pts is not None)
         self._planned = (len(self._pts) == len(shown) == len(set(self._pts)) and bool(self._pts and self._keys)
                          and self._keys[0] <= self._pts[0]
-                         and (container.format.name.startswith(STORES_TIMES) or not stream.codec_context.reorder_depth))
+                         and (container.format.name.startswith(STORES_TIMES) or _stored_as_displayed(stream)))
         base = stream.time_base or Fraction(1)
         self.times_s = [float((p - self._pts[0]) * base) for p in self._pts]
 
@@ -226,8 +230,14 @@ def _main_stream(container):
     return next((s for s in streams if s.disposition & Disposition.default), streams[0])
 
 
+def _stored_as_displayed(stream) -> bool:
+    return stream.codec_context.reorder_depth == 0 and stream.codec_context.name not in REORDERS
+
+
 def _promised_s(container, stream, pts: list[int]) -> float:
     """The length by the header, 0 where there is none. Matroska counts it from 0, not from the first frame."""
+    if container.format.name == "avi" and stream.frames and stream.average_rate:
+        return float(stream.frames / stream.average_rate)  # a duration would be what FFmpeg found in the file
     if stream.duration:
         return float(stream.duration * stream.time_base)
     start_s = float(pts[0] * stream.time_base) if pts else 0.0
@@ -305,12 +315,18 @@ class OpenCV:
     name = "OpenCV"
 
     def __init__(self, path: Path):
+        import cv2
+
         self.path = path
         self._header: dict[str, float] = {}
-        times_s = [time_s for _, time_s in self._grab()]
+        starts, times_s = [], []
+        for capture, time_s in self._grab():
+            starts = starts or [capture.get(cv2.CAP_PROP_PTS)]
+            times_s.append(time_s)
         fps = self._header["FPS"] or 25.0
         self.times_s = _ascending(times_s, fps)
-        self.promised_s = max((self._header["FRAME_COUNT"] - 1) / fps, 0.0)
+        # Matroska's length counts from 0. The start is in frames here, and 0 in most other files.
+        self.promised_s = max((self._header["FRAME_COUNT"] - 1 - sum(starts)) / fps, 0.0)
 
     def read(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Pairs of number and RGB in display order."""
@@ -330,9 +346,10 @@ class OpenCV:
 
     def _grab(self):
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: what went wrong is in the error we raise
-        os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
         import cv2
 
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         try:
             str(self.path).encode()
         except UnicodeEncodeError:
