@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 THRESHOLDS = (0.6, 0.7, 0.7)  # of P-, R- and O-Net, as in the paper and in facenet-pytorch; min_confidence comes after
+DETECTOR = 2  # raised when the same options give other boxes: crops made by another number are made again
 SURE = 0.95                   # at full size MTCNN is .90 to .93 sure of a large pattern in a real Celeb-DF v2 clip
+SECOND_SIDE = 960             # px of the second look, where the first finds nothing that it is sure of
 GPU_BATCH = 16                # frames of one clip at once on a GPU; on a CPU one by one is faster (measured)
 
 
@@ -28,8 +30,8 @@ GPU_BATCH = 16                # frames of one clip at once on a GPU; on a CPU on
 class FaceOptions:
     """How faces are found and cropped."""
 
-    detect_side: int = option(480, "long side in px of the bounded copy that the detector sees, twice that where "
-                                   "it finds nothing; 0 for the full frame")
+    detect_side: int = option(360, "long side in px of the bounded copy that the detector sees (960 where it "
+                                   "finds nothing that it is sure of); 0 for the full frame")
     min_face: int = option(20, "smallest face to look for, in px of the bounded copy")
     min_confidence: float = option(0.9, "detector confidence below which a face is not recorded, 0 to 1")
     margin: float = option(1.3, "side of the square crop in lengths of the box's longer side (1.3: 15 % a side)")
@@ -62,27 +64,26 @@ class Face(NamedTuple):
 
 
 class Detector:
-    """MTCNN on one device.
+    """MTCNN on one device, or that of another process.
 
-    device: "auto" (CUDA, else MPS, else CPU) or a torch device. Raises WeightsError.
+    device: "auto" (CUDA, else MPS, else CPU) or a torch device. cascade: an extract.served.RemoteCascade to ask instead.
+    Raises WeightsError.
     """
 
-    def __init__(self, options: FaceOptions, device: str = "auto"):
-        from extract.mtcnn import Cascade
-
+    def __init__(self, options: FaceOptions, device: str = "auto", cascade=None):
         self.options = options
-        self.device = pick_device(device)
-        self._cascade = Cascade(options.min_face, THRESHOLDS, self.device)
+        self.device = "served" if cascade else pick_device(device)
+        self._cascade = cascade or make_cascade(options, self.device)
         self.batch = GPU_BATCH if self.device != "cpu" else 1
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
         """Faces of each frame, the main face first. frames: uint8 RGB (height, width, 3), all of one size."""
         found = self._look(frames, self.options.detect_side)
-        again = [number for number, faces in enumerate(found) if not faces]
-        if again and 0 < self.options.detect_side < max(frames[0].shape[:2]):
-            second = self._look([frames[number] for number in again], 2 * self.options.detect_side)
+        again = [number for number, faces in enumerate(found) if not any(f.confidence >= SURE for f in faces)]
+        if again and 0 < self.options.detect_side < min(SECOND_SIDE, max(frames[0].shape[:2])):
+            second = self._look([frames[number] for number in again], SECOND_SIDE)
             for number, faces in zip(again, second):
-                found[number] = faces
+                found[number] = faces or found[number]
         return found
 
     def _look(self, frames: Sequence[np.ndarray], side: int) -> list[list[Face]]:
@@ -94,6 +95,13 @@ class Detector:
         return [sorted((Face((box.reshape(2, 2) * factors).reshape(4), points * factors, float(confidence))
                         for box, points, confidence in zip(*found) if confidence >= self.options.min_confidence),
                        key=_rank, reverse=True) for found in self._cascade(small)]
+
+
+def make_cascade(options: FaceOptions, device: str):
+    """The networks of a Detector, extract.mtcnn.Cascade. Raises WeightsError."""
+    from extract.mtcnn import Cascade
+
+    return Cascade(options.min_face, THRESHOLDS, device)
 
 
 def crop_square(frame: np.ndarray, box: np.ndarray, options: FaceOptions) -> np.ndarray:

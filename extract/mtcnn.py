@@ -16,13 +16,15 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from pipeline.errors import WeightsError
+from pipeline.errors import OutOfMemoryError, WeightsError
 
 FACTOR = 0.709        # between two levels of the pyramid: half the area, as in the paper
 CELL, STRIDE = 12, 2  # px: P-Net's window and step
 R_SIDE, O_SIDE = 24, 48  # px: inputs of R-Net and O-Net
 CPU_CROPS = 64        # crops a CPU takes through R- and O-Net at once: more leave its cache and take twice as long each
 SAME_LEVEL, SAME_FACE = 0.5, 0.7  # overlaps above which the weaker of two boxes goes, as in facenet-pytorch
+SAME_CANDIDATE = 0.4  # between the stages, where facenet-pytorch has .7: a third of the crops to look at less, and the
+                      # same main face in 344 of 344 frames; boxes of two people hardly ever share that much
 
 
 class Found(NamedTuple):
@@ -46,25 +48,36 @@ class Cascade:
 
     @torch.inference_mode()
     def __call__(self, frames: Sequence[np.ndarray]) -> list[Found]:
-        """Faces of each frame. frames: uint8 RGB (height, width, 3), all of one size, at least min_face px a side."""
-        boxes, of = self._propose(frames)
-        boxes, of = self._refine(frames, boxes, of)
-        return self._finish(frames, boxes, of)
+        """Faces of each frame. frames: uint8 RGB (height, width, 3) of any sizes, at least min_face px a side.
+        Raises OutOfMemoryError.
+
+        P-Net takes the frames of one size together, R- and O-Net the crops of all. On one canvas P-Net could take all
+        together too, but a pyramid of the canvas is not that of the frame: boxes would then hang on their neighbours.
+        """
+        try:
+            boxes, of = self._propose(frames)
+            boxes, of = self._refine(frames, boxes, of)
+            return self._finish(frames, boxes, of)
+        except torch.OutOfMemoryError:
+            raise OutOfMemoryError(f"the memory of {self.device} is too full to look for faces: end what else runs "
+                                   "there, or DEVICE=cpu") from None
 
     def _propose(self, frames: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """P-Net over the pyramid: square boxes (n, 5) with score, and the frame (n,) that each lies in."""
-        scale, level, maps = CELL / self.min_face, list(frames), []
-        height, width = frames[0].shape[:2]
-        while min(height, width) * scale >= CELL:
-            size = int(width * scale + 1), int(height * scale + 1)
-            how = cv2.INTER_AREA if size[0] <= level[0].shape[1] else cv2.INTER_LINEAR
-            level = [cv2.resize(picture, size, interpolation=how) for picture in level]
-            maps.append((scale, self._p_net(self._pictures(level))))
-            scale *= FACTOR
+        maps = []
+        for numbers in _by_size(frames):
+            scale, level = CELL / self.min_face, [frames[number] for number in numbers]
+            height, width = level[0].shape[:2]
+            while min(height, width) * scale >= CELL:
+                size = int(width * scale + 1), int(height * scale + 1)
+                how = cv2.INTER_AREA if size[0] <= level[0].shape[1] else cv2.INTER_LINEAR
+                level = [cv2.resize(picture, size, interpolation=how) for picture in level]
+                maps.append((scale, numbers, self._p_net(self._pictures(level))))
+                scale *= FACTOR
         # One answer from the device for all levels: rows (face score, 4 corrections), frame by frame within a level.
-        flat = torch.cat([m.permute(0, 2, 3, 1).reshape(-1, 5) for _, m in maps]).cpu().numpy()
+        flat = torch.cat([m.permute(0, 2, 3, 1).reshape(-1, 5) for *_, m in maps]).cpu().numpy()
         found, owner, kinds, start = [], [], [], 0
-        for number, (scale, cells) in enumerate(maps):
+        for number, (scale, numbers, cells) in enumerate(maps):
             n, _, rows, columns = cells.shape
             values = flat[start:start + n * rows * columns]
             start += len(values)
@@ -73,12 +86,12 @@ class Cascade:
             corner = np.stack([column, row], 1) * STRIDE
             box = np.hstack([np.floor((corner + 1) / scale), np.floor((corner + CELL) / scale), values[places]])
             found.append(box)
-            owner.append(frame)
-            kinds.append(frame * len(maps) + number)
+            owner.append(numbers[frame])
+            kinds.append(numbers[frame] * len(maps) + number)
         box, of, kind = np.concatenate(found), np.concatenate(owner), np.concatenate(kinds)
         keep = _suppress(box[:, :4], box[:, 4], kind, SAME_LEVEL)
         box, of = box[keep], of[keep]
-        keep = _suppress(box[:, :4], box[:, 4], of, SAME_FACE)
+        keep = _suppress(box[:, :4], box[:, 4], of, SAME_CANDIDATE)
         box, of = box[keep], of[keep]
         sides = np.tile(box[:, 2:4] - box[:, :2], 2)
         return _square(np.hstack([box[:, :4] + box[:, 5:] * sides, box[:, 4:5]])), of
@@ -92,7 +105,7 @@ class Cascade:
         score, move = answer[:, 0], answer[:, 1:]
         keep = score > self.thresholds[1]
         boxes, of, move = np.hstack([boxes[keep, :4], score[keep, None]]), of[keep], move[keep]
-        keep = _suppress(boxes[:, :4], boxes[:, 4], of, SAME_FACE)
+        keep = _suppress(boxes[:, :4], boxes[:, 4], of, SAME_CANDIDATE)
         return _square(_moved(boxes[keep], move[keep])), of[keep]
 
     def _finish(self, frames, boxes: np.ndarray, of: np.ndarray) -> list[Found]:
@@ -153,6 +166,14 @@ class Cascade:
                           _linear(w, "dense6_3", x)], 1)
 
 
+def _by_size(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Numbers of the frames of each size, int (n,)."""
+    sizes: dict[tuple, list[int]] = {}
+    for number, frame in enumerate(frames):
+        sizes.setdefault(frame.shape, []).append(number)
+    return [np.array(numbers) for numbers in sizes.values()]
+
+
 def _weights(name: str, device: str) -> dict[str, torch.Tensor]:
     """Tensors of p-, r- or o-net from facenet-pytorch's wheel, for inputs of 0 to 255, not (x - 127.5) / 128."""
     package = util.find_spec("facenet_pytorch")
@@ -203,9 +224,8 @@ def _moved(boxes: np.ndarray, move: np.ndarray) -> np.ndarray:
 
 def _cut(frames, boxes: np.ndarray, of: np.ndarray, side: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """Pictures of side x side px of the boxes' parts inside their frames; boxes without such a part are left out."""
-    height, width = frames[0].shape[:2]
     x0, y0 = np.maximum(boxes[:, :2].astype(int), 1).T - 1
-    x1, y1 = np.minimum(boxes[:, 2:4].astype(int), [width, height]).T
+    x1, y1 = np.minimum(boxes[:, 2:4].astype(int), np.array([frame.shape[1::-1] for frame in frames])[of]).T
     inside = np.flatnonzero((x1 > x0) & (y1 > y0))
     crops = [cv2.resize(frames[of[i]][y0[i]:y1[i], x0[i]:x1[i]], (side, side), interpolation=cv2.INTER_AREA)
              for i in inside]

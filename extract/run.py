@@ -21,15 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from extract.faces import FaceOptions, pick_device
+from extract.faces import DETECTOR, FaceOptions, make_cascade, pick_device
 from extract.frames import FrameOptions
 from extract.store import Store, stamp_of
-from pipeline.errors import OutOfMemoryError, PipelineError, VideoError, command
+from pipeline.errors import PipelineError, VideoError, command
 from pipeline.options import add_flags, as_record, from_flags, option
 from pipeline.parallel import cpu_count, map_unordered
 from pipeline.tables import DEMO_MARK, FACES, INDEX, VIDEOS, read_table, write_json, write_table
 
-GPU_WORKERS = 6  # by default: each holds a CUDA context of its own, about half a GiB of the device's memory
+WAITING = 2  # workers more than cores where a GPU detects: so many wait for it at any moment
 EMPTY_VIDEO = {"n_asked": 0, "n_read": 0, "n_faces": 0, "width_px": 0, "height_px": 0, "duration_s": 0.0}
 
 
@@ -37,7 +37,7 @@ EMPTY_VIDEO = {"n_asked": 0, "n_read": 0, "n_faces": 0, "width_px": 0, "height_p
 class RunOptions:
     """How the work is done; none of it changes a result on a CPU."""
 
-    workers: int | None = option(None, "worker processes, 0 for none (default: one per core, at most 6 on a GPU)")
+    workers: int | None = option(None, "worker processes, 0 for none (default: one per core; two more with a GPU)")
     device: str = option("auto", "where the detector runs: auto, cpu, cuda, cuda:1, mps")
     shard: str | None = option(None, "i/n: do only the i-th of n parts of the videos and write no tables; a run "
                                      "without it, after the n, finds them done and writes the tables")
@@ -65,7 +65,8 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
     """
     part, parts = map(int, (run.shard or "1/1").split("/"))
     names = list(index["video_id"])[part - 1::parts]
-    store = Store(out, {**as_record(frames), **as_record(faces)}, f"{part}of{parts}" if run.shard else "all")
+    store = Store(out, {**as_record(frames), **as_record(faces), "detector": DETECTOR},
+                  f"{part}of{parts}" if run.shard else "all")
     with store.locked():
         rows = {}
         for video_id in names:
@@ -74,11 +75,19 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
                 rows[video_id] = kept
         todo = [video_id for video_id in names if video_id not in rows]
         device = pick_device(run.device) if todo else "cpu"  # a wrong one ends here, not in every worker
-        most = cpu_count() if device == "cpu" else min(cpu_count(), GPU_WORKERS)
+        most = cpu_count() + (0 if device == "cpu" else WAITING)
         workers = min(most if run.workers is None else run.workers, len(todo))
-        results = map_unordered(_extract_one, todo, workers, _start_worker, (root, store, frames, faces, device))
-        with progress or contextlib.nullcontext():
+        with contextlib.ExitStack() as stack:
+            served = None
+            if device != "cpu" and workers:
+                from extract.served import DetectorServer
+
+                server = stack.enter_context(DetectorServer(make_cascade(faces, device)))
+                served = server.address, server.key
+            results = map_unordered(_extract_one, todo, workers, _start_worker,
+                                    (root, store, frames, faces, device, served))
             if progress:
+                stack.enter_context(progress)
                 progress.start(len(todo), len(rows))
             for video_id, result in results:
                 rows[video_id], spent = _row_of(result)
@@ -121,21 +130,28 @@ class _Timed:
             self.spent_s += time.perf_counter() - start
 
 
-def _start_worker(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions, device: str) -> None:
+def _start_worker(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions, device: str,
+                  served: tuple | None = None) -> None:
+    """served: address and key of a DetectorServer; without one the worker has a detector of its own."""
     import cv2
-    import torch
 
     from extract.faces import Detector
 
-    torch.set_num_threads(1)  # a worker a core: more threads only wait for each other
-    cv2.setNumThreads(0)
-    _worker.update(root=root, store=store, frames=frames, detector=_Timed(Detector(faces, device)))
+    cv2.setNumThreads(0)  # a worker a core: more threads only wait for each other
+    cascade = None
+    if served:
+        from extract.served import RemoteCascade
+
+        cascade = RemoteCascade(*served)
+    else:
+        import torch
+
+        torch.set_num_threads(1)
+    _worker.update(root=root, store=store, frames=frames, detector=_Timed(Detector(faces, device, cascade)))
 
 
 def _extract_one(video_id: str) -> tuple[dict, dict[str, float]]:
     """Extract one video and put its folder in place: its row, and the seconds that decode, detect and write took."""
-    import torch
-
     from extract.video import Extraction, extract_video
 
     path, detector = _worker["root"] / video_id, _worker["detector"]
@@ -144,9 +160,6 @@ def _extract_one(video_id: str) -> tuple[dict, dict[str, float]]:
         found = extract_video(path, detector, _worker["frames"])
     except VideoError as error:
         found = Extraction({"status": error.status, "reason": str(error), **EMPTY_VIDEO})
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemoryError(f"the device has no room for the detector ({error}): WORKERS= takes fewer of them, "
-                               "DEVICE=cpu none") from None
     except OSError as error:  # of the video's disk; an error of ours' is raised below, and ends the run
         return _failed(f"cannot be read: {error.strerror or error}"), {}
     read = time.perf_counter()
