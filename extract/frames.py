@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 VIDEO_READERS = ("pyav", "opencv")
+MOST_MARKS = 10 ** 6   # two days at 6 a second; timestamps or a header that ask for more are damaged
 MISSING_END_S = 0.5    # a stream this much shorter than its header says lost its end; headers round by some frames
 
 
@@ -51,11 +52,13 @@ def time_marks(duration_s: float, options: FrameOptions) -> list[float]:
     """The marks in seconds for a clip whose last frame is displayed at `duration_s` (first frame at 0).
 
     Every `every` seconds from 0; with `frames=n` the middles of n equal parts; and `min_frames` equal steps from 0
-    where `every` would give fewer marks than that.
+    where `every` would give fewer marks than that. Raises VideoError for more marks than any clip has frames.
     """
     if options.frames is not None:
         return [(k + 0.5) * duration_s / options.frames for k in range(options.frames)]
     count = int((duration_s + SAME_TIME_S) / options.every) + 1
+    if count > MOST_MARKS:
+        raise VideoError(f"the timestamps claim a length of {duration_s:.0f} s, which is {count} marks")
     if count >= options.min_frames:
         return [k * options.every for k in range(count)]
     return [k * duration_s / options.min_frames for k in range(options.min_frames)]
@@ -89,7 +92,7 @@ class Clip:
         self.wanted = frames_at(times_s, time_marks(self.duration_s, options))
         self.n_asked = len(self.wanted)
         promised_s = self._reader.promised_s
-        if promised_s > self.duration_s + MISSING_END_S:
+        if self.duration_s + MISSING_END_S < promised_s < MOST_MARKS * options.every:
             self._add_damage(f"the file ends after {self.duration_s:.1f} of {promised_s:.1f} s")
             self.n_asked = max(self.n_asked, len(time_marks(promised_s - MISSING_END_S, options)))
 

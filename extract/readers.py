@@ -36,6 +36,7 @@ STORES_TIMES = ("mov", "matroska", "mpegts", "flv")  # how FFmpeg's names of con
 REORDERS = ("h264", "hevc")  # codecs of which a header need not say whether frames are stored in another order
 ONE_TO_ONE = ("vp9", "libdav1d")  # decoders in which a packet without a frame is damage (elsewhere: a discarded frame)
 SQUARE = 0.01             # pixels this near to square are left alone: rounding of an encoder, and resampling blurs
+MOST_HELD = 32            # frames; more than any codec reorders, in case one never comes out
 WIDEST = 4                # pixels more stretched than 4 to 1 are an error in the header; DVDs have at most 1.46
 
 
@@ -109,7 +110,9 @@ class PyAV:
         """Displayed times from a full decode, for streams whose packets do not tell."""
         with self._open() as (container, stream):
             rate = float(stream.average_rate or 25)
-            self.times_s = _ascending([frame.time for frame, _ in _decode(container, stream)], rate)
+            base = stream.time_base or Fraction(1)  # not frame.time, which PyAV does not know of the last frames
+            pts = [frame.pts for frame, _ in _decode(container, stream)]
+            self.times_s = _ascending([None if p is None else float(p * base) for p in pts], rate)
 
     def read_planned(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Decode from the key frame at or before each wanted frame until that comes out, and nothing else."""
@@ -162,28 +165,26 @@ class _Decoder:
     """Frames in display order, each with whether it is sound: no error in its key-frame group before it.
 
     An error in a frame that is displayed later (B-frames refer to it) shows only when that one comes out. So each frame
-    is held until as many came out as the decoder reorders. Packets are numbered in the order in which they are fed.
+    is held until all came out that were fed before it. Packets are numbered in the order in which they are fed.
     """
 
     def __init__(self, context):
         self.context = context
         context.copy_opaque = True  # a frame carries the number of its packet
         self.last_pts = float("-inf")  # of the frames that came out, held ones included
-        self._fed = 0
         self._keys: list[tuple[int, int | None]] = []  # number and displayed time of the key packets
         self._errors: list[int] = []
+        self._reach: list[float] = []  # per packet: the latest displayed time fed until then
         self._held: list[tuple[int, VideoFrame]] = []
 
     def restart(self) -> None:
         """Forget the packets so far. Frames that need them (before the key frame in an open group) are not sound."""
         self.context.flush_buffers()
-        self._errors.append(self._fed)
-        self._fed += 1
+        self._errors.append(self._count(None))
 
     def feed(self, packet) -> list:
         """Pairs of frame and whether it is sound. packet: None at the end, for the frames still inside."""
-        number = self._fed
-        self._fed += 1
+        number = self._count(packet)
         if packet is not None:
             packet.opaque = number
             if packet.is_keyframe:
@@ -196,9 +197,18 @@ class _Decoder:
             if frame.pts is not None:
                 self.last_pts = frame.pts
             self._held.append((origin, frame))
-        done = len(self._held) - (0 if packet is None else self.context.reorder_depth)
-        released, self._held = self._held[:max(done, 0)], self._held[max(done, 0):]
-        return [(frame, self._is_sound(origin, frame.pts)) for origin, frame in released]
+        sure = []
+        while self._held and (packet is None or len(self._held) > MOST_HELD
+                              or self._reach[self._held[0][0]] <= self.last_pts):
+            origin, frame = self._held.pop(0)
+            sure.append((frame, self._is_sound(origin, frame.pts)))
+        return sure
+
+    def _count(self, packet) -> int:
+        latest = self._reach[-1] if self._reach else float("-inf")
+        pts = None if packet is None else packet.pts
+        self._reach.append(latest if pts is None else max(latest, pts))
+        return len(self._reach) - 1
 
     def _decode(self, packet, number: int) -> list:
         import av
@@ -208,7 +218,8 @@ class _Decoder:
         except av.error.FFmpegError:
             frames = None
         swallowed = packet is not None and not packet.is_discard and self.context.name in ONE_TO_ONE
-        if frames is None or swallowed and not frames:
+        torn = packet is not None and packet.is_corrupt  # by the container; decoders do not always pass it on
+        if frames is None or torn or swallowed and not frames:
             bisect.insort(self._errors, number)
         return frames or []
 
@@ -279,12 +290,21 @@ def _ascending(times_s: list[float | None], rate: float) -> list[float]:
 
 
 def _rgb(frame, sar: Fraction | None) -> np.ndarray:
-    turns, mirrored = round(frame.rotation / 90), False  # degrees counter-clockwise
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is not None:
-        a, b, _, c, d = memoryview(matrix).cast("i")[:5]  # x' = a x + c y, y' = b x + d y
-        mirrored = a * d - b * c < 0
+    turns = round(frame.rotation / 90)  # degrees counter-clockwise
+    mirrored = _is_mirrored(frame)
+    if mirrored:
+        turns += 2  # the angle of a mirrored matrix is told for a picture mirrored top to bottom
     return _as_displayed(frame.to_ndarray(format="rgb24"), turns, mirrored, sar)
+
+
+def _is_mirrored(frame) -> bool:
+    """Whether the display matrix mirrors, of which `frame.rotation` says nothing."""
+    with contextlib.suppress(ValueError):  # PyAV refuses to list side data of kinds that it does not know
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+        if matrix is not None:
+            a, b, _, c, d = memoryview(matrix).cast("B").cast("i")[:5]  # x' = a x + c y, y' = b x + d y
+            return a * d - b * c < 0
+    return False
 
 
 def _as_displayed(rgb: np.ndarray, turns: int, mirrored: bool, sar: Fraction | None) -> np.ndarray:
@@ -319,9 +339,10 @@ class OpenCV:
 
         self.path = path
         self._header: dict[str, float] = {}
-        starts, times_s = [], []
+        starts: list[float] = []
+        times_s = []
         for capture, time_s in self._grab():
-            starts = starts or [capture.get(cv2.CAP_PROP_PTS)]
+            starts = starts or [max(capture.get(cv2.CAP_PROP_PTS), 0)]  # far below 0 where there is none
             times_s.append(time_s)
         fps = self._header["FPS"] or 25.0
         self.times_s = _ascending(times_s, fps)

@@ -20,6 +20,11 @@ def test_marks_are_every_three_seconds_from_the_first_frame():
     assert time_marks(12.0, FrameOptions()) == [0, 3, 6, 9, 12]
 
 
+def test_a_damaged_timestamp_is_an_error_and_not_a_list_that_fills_the_memory():
+    with pytest.raises(VideoError, match="9223372036854776 s"):
+        time_marks(2 ** 63 / 1000, FrameOptions())
+
+
 def test_n_frames_are_the_middles_of_n_equal_parts():
     assert time_marks(10.0, FrameOptions(frames=5)) == [1, 3, 5, 7, 9]
 
