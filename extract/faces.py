@@ -66,7 +66,7 @@ class Face(NamedTuple):
 class Detector:
     """MTCNN on one device, or that of another process.
 
-    device: "auto" (CUDA, else MPS, else CPU) or a torch device. cascade: an extract.served.RemoteCascade to ask instead.
+    device: "auto" (CUDA, else MPS, else CPU) or a torch device. cascade: a RemoteCascade (extract.served) to ask instead.
     Raises WeightsError.
     """
 

@@ -85,7 +85,7 @@ class DetectorServer:
 
 
 class RemoteCascade:
-    """The `Cascade` of a DetectorServer, called in the same way from another process. Raises what the server's raised."""
+    """The `Cascade` of a DetectorServer, called alike from another process. Raises what the server's raised."""
 
     def __init__(self, address, key: bytes):
         self._connection = Client(address, authkey=key)
