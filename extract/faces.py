@@ -66,8 +66,8 @@ class Face(NamedTuple):
 class Detector:
     """MTCNN on one device, or that of another process.
 
-    device: "auto" (CUDA, else MPS, else CPU) or a torch device. cascade: a RemoteCascade (extract.served) to ask instead.
-    Raises WeightsError.
+    device: "auto" (CUDA, else MPS, else CPU) or a torch device. cascade: a RemoteCascade (extract.served) to ask
+    instead. Raises WeightsError.
     """
 
     def __init__(self, options: FaceOptions, device: str = "auto", cascade=None):

@@ -23,8 +23,8 @@ CELL, STRIDE = 12, 2  # px: P-Net's window and step
 R_SIDE, O_SIDE = 24, 48  # px: inputs of R-Net and O-Net
 CPU_CROPS = 64        # crops a CPU takes through R- and O-Net at once: more leave its cache and take twice as long each
 SAME_LEVEL, SAME_FACE = 0.5, 0.7  # overlaps above which the weaker of two boxes goes, as in facenet-pytorch
-# Between the stages, where facenet-pytorch has .7: a third of the crops less to look at and the same main face in 344 of
-# 344 frames; boxes of two people hardly ever share that much.
+# Between the stages, where facenet-pytorch has .7: a third of the crops less to look at and the same main face in 344
+# of 344 frames; boxes of two people hardly ever share that much.
 SAME_CANDIDATE = 0.4
 
 
