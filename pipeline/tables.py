@@ -51,7 +51,7 @@ FACES = {
        for axis in "xy"},   # left and right as seen by the viewer
     "confidence": "float64",  # of the detector, [0, 1]
     "n_faces": "int64",     # faces in this frame
-    "track": "int64",       # 0 until people are told apart
+    "track": "int64",       # person within the clip, 0 for the one with the largest total area of boxes
     "crop": "str",          # crop file relative to the faces folder, "" for a face that is not the main one
 }
 SPLIT = {
