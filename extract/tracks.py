@@ -98,12 +98,17 @@ def _assign(found: list[tuple[dict[str, Any], np.ndarray | None]], tracks: list[
             position: int) -> dict[int, int]:
     """Face of this frame -> track, for those that fit one: the cheapest assignment (Hungarian method)."""
     import numpy as np
-    from scipy.optimize import linear_sum_assignment
 
     if not tracks:
         return {}
     costs = np.array([[_cost(row, look, track, position) for track in tracks] for row, look in found])
-    return {int(f): int(t) for f, t in zip(*linear_sum_assignment(costs)) if costs[f, t] < NOBODY}
+    if min(costs.shape) == 1:  # one face or one person, nearly every clip: without half a second of importing SciPy
+        pairs = [divmod(int(costs.argmin()), len(tracks))]
+    else:
+        from scipy.optimize import linear_sum_assignment
+
+        pairs = [(int(face), int(track)) for face, track in zip(*linear_sum_assignment(costs))]
+    return {face: track for face, track in pairs if costs[face, track] < NOBODY}
 
 
 def _cost(row: dict[str, Any], look: np.ndarray | None, track: _Track, position: int) -> float:

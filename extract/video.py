@@ -1,15 +1,25 @@
-"""One video to its faces: the one function that extraction over a corpus and the verdict on a clip both call."""
+"""One video to its faces: the one function that extraction over a corpus and the verdict on a clip both call.
+
+A fake has its real's geometry frame by frame, so boxes found on the real can serve its fakes: see `Known`.
+"""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
 
-from extract.faces import Detector, Face, crop_square
+from extract.faces import Detector, Face, crop_square, overlap
 from extract.frames import Clip, Frame, FrameOptions
+from extract.tracks import face_colours, set_tracks
 
 if TYPE_CHECKING:
     import numpy as np
+
+CHECK = 3             # of the frames with known faces the first and every third are detected all the same
+# Overlap (IoU) of the main faces from which a checked frame agrees. 24 fakes of Celeb-DF v2 and FaceForensics++
+# against their reals of the same size, 349 frames: median .93, least .75. A box moved by a sixth of its width has .71.
+SAME_FACE = 0.7
+SAME_MOMENT_S = 0.02  # half a frame at 25 a second: frames of one number further apart show different moments
 
 
 @dataclass
@@ -19,38 +29,137 @@ class Extraction:
     video: status, reason, n_asked, n_read, n_faces, width_px, height_px, duration_s, as in tables.VIDEOS.
     faces: one dict per recorded face, as in tables.FACES but for video_id and crop; face 0 of a frame is the main one.
     crops: frame number -> crop of the main face, uint8 RGB (crop_px, crop_px, 3).
+    n_reused: of the frames read, those that the detector did not see because their faces were known.
+    mismatch: known faces were tried and did not fit, so all frames were detected (in a second reading of the clip).
     """
 
     video: dict[str, Any]
     faces: list[dict[str, Any]] = field(default_factory=list)
     crops: dict[int, np.ndarray] = field(default_factory=dict)
+    n_reused: int = 0
+    mismatch: bool = False
 
 
-def extract_video(path: str | Path, detector: Detector, options: FrameOptions) -> Extraction:
+class Known(NamedTuple):
+    """The faces of the real that a fake was made from: size of its picture in px, frame number -> its face rows."""
+
+    width_px: int
+    height_px: int
+    faces: dict[int, list[dict[str, Any]]]
+
+
+def known_faces(row: Mapping[str, Any]) -> Known:
+    """What extraction found in a real, for its fakes.
+
+    row: "video" (width_px, height_px of tables.VIDEOS) and "faces" (rows of tables.FACES; video_id and crop are left
+    out). A video without a face, or one that could not be read, gives a Known that is of no use and does no harm.
+    """
+    faces: dict[int, list[dict[str, Any]]] = {}
+    for face in sorted(row["faces"], key=lambda face: (face["frame"], face["face"])):
+        kept = {name: value for name, value in face.items() if name not in ("video_id", "crop", "track")}
+        faces.setdefault(face["frame"], []).append(kept)
+    return Known(row["video"]["width_px"], row["video"]["height_px"], faces)
+
+
+class _Found(NamedTuple):
+    """Faces of one frame: its rows, and the boxes they come from (not rounded where they were detected)."""
+
+    rows: list[dict[str, Any]]
+    boxes: list[np.ndarray]
+
+
+class _Mismatch(Exception):
+    """A checked frame's main face is not where the known one is."""
+
+
+def extract_video(path: str | Path, detector: Detector, options: FrameOptions, known: Known | None = None
+                  ) -> Extraction:
     """Sample frames, find faces, crop the main one of each frame.
 
-    The main face is the detector's first. Memory: `detector.batch` frames and the crops.
+    The main face is the detector's first. Memory: `detector.batch` frames, the crops, and 14 kB of colours a face.
+    known: faces of the real that this fake was made from. A frame whose number, time and picture size have known faces
+    takes them as they are; the first such frame and every third is detected and must agree, or else the clip is read
+    again and all frames are detected. The other frames are detected as always.
     Raises VideoError where no frame can be read; a clip without a face is an answer (status "no_face"), not an error.
     """
+    if known is None or not known.faces:
+        return _extract(path, _Finder(detector), options)
+    try:
+        return _extract(path, _Finder(detector, known), options)
+    except _Mismatch:
+        result = _extract(path, _Finder(detector), options)
+        result.mismatch = True
+        return result
+
+
+def _extract(path: str | Path, finder: _Finder, options: FrameOptions) -> Extraction:
     clip = Clip(path, options)
     result = Extraction({})
+    faces: list[tuple[dict[str, Any], np.ndarray]] = []  # rows with their colours
     size = (0, 0)
     n_read = 0
-    for frames in _batches(clip.frames(), detector.batch):
+    for frames in _batches(clip.frames(), finder.detector.batch):
         n_read += len(frames)
         size = frames[0].rgb.shape[:2]
-        for frame, faces in zip(frames, detector.detect([f.rgb for f in frames])):
-            result.faces += [_row(frame, number, face, len(faces)) for number, face in enumerate(faces)]
-            if faces:
-                result.crops[frame.number] = crop_square(frame.rgb, faces[0].box, detector.options)
+        for frame, found in zip(frames, finder(frames)):
+            faces += [(row, face_colours(frame.rgb, box)) for row, box in zip(*found)]
+            if found.rows:
+                result.crops[frame.number] = crop_square(frame.rgb, found.boxes[0], finder.detector.options)
     status, reason = ("ok", clip.damage) if result.crops else ("no_face", f"no face in {n_read} frames")
     if not result.crops and clip.damage:
         reason = f"{reason}; {clip.damage}"
-    result.faces.sort(key=lambda row: (row["frame"], row["face"]))
+    faces.sort(key=lambda pair: (pair[0]["frame"], pair[0]["face"]))
+    result.faces = [row for row, _ in faces]
+    set_tracks(result.faces, [look for _, look in faces])
+    result.n_reused = finder.n_reused
     result.video = {"status": status, "reason": reason, "n_asked": clip.n_asked, "n_read": n_read,
                     "n_faces": len(result.crops), "width_px": size[1], "height_px": size[0],
                     "duration_s": round(clip.duration_s, 6)}
     return result
+
+
+class _Finder:
+    """Faces of frames, from the detector or known."""
+
+    def __init__(self, detector: Detector, known: Known | None = None):
+        self.detector, self.known = detector, known
+        self.n_known = self.n_reused = 0
+
+    def __call__(self, frames: list[Frame]) -> list[_Found]:
+        """frames: of one picture size. Raises _Mismatch."""
+        known = [self._known(frame) for frame in frames]
+        reused = set()
+        for number, rows in enumerate(known):
+            if rows:
+                if self.n_known % CHECK:
+                    reused.add(number)
+                self.n_known += 1
+        self.n_reused += len(reused)
+        asked = [frame.rgb for number, frame in enumerate(frames) if number not in reused]
+        detected = iter(self.detector.detect(asked) if asked else [])
+        found = []
+        for number, (frame, rows) in enumerate(zip(frames, known)):
+            if number in reused:
+                found.append(_Found([{**row, "time_s": round(frame.time_s, 6)} for row in rows], _boxes(rows)))
+                continue
+            faces = next(detected)
+            if rows and not (faces and overlap(faces[0].box, _boxes(rows)[0]) >= SAME_FACE):
+                raise _Mismatch
+            found.append(_Found([_row(frame, n, face, len(faces)) for n, face in enumerate(faces)],
+                                [face.box for face in faces]))
+        return found
+
+    def _known(self, frame: Frame) -> list[dict[str, Any]]:
+        if not self.known or frame.rgb.shape[:2] != (self.known.height_px, self.known.width_px):
+            return []
+        rows = self.known.faces.get(frame.number, [])
+        return rows if rows and abs(rows[0]["time_s"] - frame.time_s) <= SAME_MOMENT_S else []
+
+
+def _boxes(rows: list[dict[str, Any]]) -> list[np.ndarray]:
+    import numpy as np
+
+    return [np.array([row[side] for side in ("x0", "y0", "x1", "y1")], np.float32) for row in rows]
 
 
 def _batches(frames, size: int):

@@ -1,0 +1,185 @@
+import numpy as np
+import pytest
+
+from extract.faces import Detector, Face, FaceOptions, overlap
+from extract.frames import FrameOptions
+from extract.video import CHECK, Known, extract_video, known_faces
+from tests.clips import write_clip
+
+TIMES = [k / 10 for k in range(60)]  # 6 s; every .5 s is a frame
+EVERY = FrameOptions(every=0.5)
+N = 12                               # frames that are sampled then
+
+
+class Squares:
+    """Finds the white squares of a frame, the largest first, and counts the frames that it sees."""
+
+    options = FaceOptions(crop_px=32)
+
+    def __init__(self, batch=1):
+        self.batch, self.seen = batch, 0
+
+    def detect(self, frames):
+        import cv2
+
+        self.seen += len(frames)
+        assert frames
+        found = []
+        for frame in frames:
+            boxes = cv2.connectedComponentsWithStats((frame[..., 1] > 150).astype(np.uint8))[2][1:, :4].astype(float)
+            found.append([Face(np.float32([x, y, x + w, y + h]), np.full((5, 2), x, np.float32), 0.99)
+                          for x, y, w, h in sorted(boxes, key=lambda b: -b[2] * b[3])])
+        return found
+
+
+def squares(*, right=0, from_frame=0, width=160, none_at=()):
+    """Draws a 32 px square that moves a pixel per frame; from `from_frame` on it stands `right` px further right."""
+    def draw(number):
+        picture = np.full((96, width, 3), 30, np.uint8)
+        x = 8 + number + (right if number >= from_frame else 0)
+        if number not in none_at:
+            picture[32:64, x:x + 32] = 220
+        return picture
+    return draw
+
+
+@pytest.fixture
+def clip(tmp_path):
+    def made(name, times=TIMES, **drawing):
+        return write_clip(tmp_path / f"{name}.mp4", times, draw=squares(**drawing))
+    return made
+
+
+def extracted(path, known=None, batch=1, options=EVERY):
+    detector = Squares(batch)
+    return extract_video(path, detector, options, known), detector.seen
+
+
+def known_of(path, options=EVERY):
+    found, _ = extracted(path, options=options)
+    return known_faces({"video": found.video, "faces": [{**face, "crop": "x.png"} for face in found.faces]})
+
+
+def fields(face, leave=("track", "confidence")):
+    return {name: value for name, value in face.items() if name not in leave}
+
+
+@pytest.mark.parametrize("batch", [1, 5, 64])
+def test_a_copy_of_the_real_takes_its_faces_and_every_third_frame_is_detected(clip, batch):
+    path = clip("real")
+    real, seen = extracted(path)
+    assert seen == N and real.n_reused == 0
+    fake, seen = extracted(path, known_of(path), batch)
+    assert seen == N // CHECK and fake.n_reused == N - N // CHECK and not fake.mismatch
+    assert fake.faces == real.faces and fake.video == real.video
+    assert all((fake.crops[number] == crop).all() for number, crop in real.crops.items())
+
+
+def test_reused_faces_are_the_reals_and_checked_ones_the_fakes_own(clip):
+    real = clip("real")
+    known = known_of(real)
+    fake, _ = extracted(clip("fake", right=3), known)  # 29 of 35 px overlap: .83
+    assert fake.n_reused == N - N // CHECK
+    for count, face in enumerate(fake.faces):
+        [of_real] = known.faces[face["frame"]]
+        assert (fields(face) == fields(of_real)) == (count % CHECK != 0)
+        assert abs(face["x0"] - of_real["x0"] - (0 if count % CHECK else 3)) <= 1
+
+
+def test_a_shifted_fake_is_detected_in_full(clip):
+    known = known_of(clip("real"))
+    fake = clip("fake", right=16)  # half a face: .33
+    found, seen = extracted(fake, known)
+    assert found.mismatch and found.n_reused == 0 and seen == N + 1
+    plain, _ = extracted(fake)
+    assert found.faces == plain.faces and found.video == plain.video
+
+
+def test_a_fake_that_moves_away_later_is_detected_in_full(clip):
+    known = known_of(clip("real"))
+    fake = clip("fake", right=40, from_frame=30)  # sample 6 is the third that is checked
+    found, seen = extracted(fake, known)
+    assert found.mismatch and seen == 3 + N
+    assert found.faces == extracted(fake)[0].faces
+
+
+def test_a_fake_without_a_face_in_a_checked_frame_is_detected_in_full(clip):
+    known = known_of(clip("real"))
+    found, _ = extracted(clip("fake", none_at=(15,)), known)
+    assert found.mismatch and found.video["n_faces"] == N - 1
+
+
+def test_a_real_of_another_size_is_not_used_nor_tried(clip):
+    known = known_of(clip("real", width=176))
+    found, seen = extracted(clip("fake"), known)
+    assert seen == N and found.n_reused == 0 and not found.mismatch
+
+
+def test_frames_in_which_the_real_has_no_face_are_detected(clip):
+    known = known_of(clip("real", none_at=(0, 15, 20)))
+    path = clip("fake")
+    found, seen = extracted(path, known)
+    assert found.video["n_faces"] == N
+    assert found.n_reused == 6 and seen == 3 + 3  # 9 have known faces, of which 3 are checked
+    assert found.faces[0]["frame"] == 0 and found.faces[0]["face"] == 0
+
+
+def test_a_longer_fake_is_detected_where_the_real_has_ended(clip):
+    known = known_of(clip("real", times=TIMES[:30]))  # 6 samples
+    found, seen = extracted(clip("fake"), known)
+    assert found.video["n_faces"] == N and found.n_reused == 4 and seen == N - 4
+
+
+def test_frames_of_one_number_at_other_times_are_detected(clip):
+    known = known_of(clip("real", times=[2 * t for t in TIMES]), FrameOptions(every=1))
+    assert set(known.faces) == set(range(0, 60, 5))
+    found, seen = extracted(clip("fake"), known)
+    assert found.n_reused == 0 and seen == N  # frame 0 alone shows the same moment, and it is checked
+
+
+def test_a_real_without_a_face_or_that_could_not_be_read_is_of_no_use_and_no_harm(clip):
+    path = clip("fake")
+    for known in (known_of(clip("real", none_at=range(60))),
+                  known_faces({"video": {"width_px": 0, "height_px": 0}, "faces": []})):
+        assert known.faces == {}
+        found, seen = extracted(path, known)
+        assert seen == N and found.n_reused == 0 and found.faces == extracted(path)[0].faces
+
+
+def test_known_faces_of_a_real_keep_all_faces_of_a_frame_in_order_and_are_not_changed(clip):
+    rows = [{"frame": 3, "face": n, "time_s": 0.3, "x0": 1.0, "crop": "", "track": n} for n in (1, 0)]
+    known = known_faces({"video": {"width_px": 160, "height_px": 96}, "faces": rows})
+    assert known == Known(160, 96, {3: [{"frame": 3, "face": n, "time_s": 0.3, "x0": 1.0} for n in (0, 1)]})
+    path = clip("real")
+    known = known_of(path)
+    before = repr(known)
+    extracted(path, known)
+    assert repr(known) == before
+
+
+def test_two_squares_are_two_tracks_and_only_the_main_one_is_cropped(tmp_path):
+    def draw(number):
+        picture = squares()(number)
+        picture[40:56, 130:146] = 220
+        return picture
+
+    found, _ = extracted(write_clip(tmp_path / "two.mp4", TIMES, draw=draw))
+    assert [(face["face"], face["track"]) for face in found.faces] == [(0, 0), (1, 1)] * N
+    assert len(found.crops) == N
+
+
+def test_drawn_fakes_take_the_faces_of_their_reals(demo_corpus):
+    detector = Detector(FaceOptions(), "cpu")
+    options = FrameOptions(every=1)
+    n_reused = n_read = 0
+    for fake in sorted((demo_corpus / "Celeb-synthesis").glob("*.mp4"))[:3]:
+        target, _, number = fake.stem.split("_")
+        real = extract_video(demo_corpus / "Celeb-real" / f"{target}_{number}.mp4", detector, options)
+        found = extract_video(fake, detector, options, known_faces({"video": real.video, "faces": real.faces}))
+        alone = extract_video(fake, detector, options)
+        assert found.crops.keys() == alone.crops.keys()
+        ours, theirs = ({f["frame"]: f for f in faces if f["face"] == 0} for faces in (found.faces, alone.faces))
+        assert all(overlap(*([row[k] for k in ("x0", "y0", "x1", "y1")] for row in (ours[n], theirs[n]))) > 0.6
+                   for n in ours)
+        n_reused, n_read = n_reused + found.n_reused, n_read + found.video["n_read"]
+    assert n_reused >= n_read / 3
