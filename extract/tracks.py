@@ -75,7 +75,7 @@ def set_tracks(rows: Sequence[dict[str, Any]], looks: Sequence[np.ndarray] | Non
             row["track"] = number
 
 
-def face_colours(frame: np.ndarray, box: Sequence[float]) -> np.ndarray:
+def face_colours(frame: np.ndarray, box: np.ndarray | Sequence[float]) -> np.ndarray:
     """Shares of colours in the middle of a face: float32 (3456,), sums to 1, over L, a, b of CIELAB.
 
     frame: uint8 RGB (height, width, 3). box: x0 y0 x1 y1 in px of the frame; of it the middle square of .65 times the
