@@ -14,7 +14,7 @@ export DEEPFAKE_SHARED
 # Which options each stage reads. A stage is stale when one of the first list changes; the second changes no result.
 EXTRACT_OPTIONS := EVERY FRAMES MIN_FRAMES READER DETECT_SIDE MIN_FACE MIN_CONFIDENCE MARGIN CROP_PX
 EXTRACT_RUNNING := WORKERS DEVICE SHARD
-EXTRACT_SWITCHES := RETRY_FAILED VERIFY
+EXTRACT_SWITCHES := RETRY_FAILED VERIFY REUSE_BOXES
 SPLIT_OPTIONS := RULE TEST VAL SEED
 TRAIN_OPTIONS := BACKBONE WEIGHTS SIZE CENTRE EPOCHS LR PATIENCE SEED BATCH ROTATE SHIFT
 TRAIN_RUNNING := DEVICE LOADERS
@@ -60,7 +60,7 @@ check: setup ## say what CORPUS holds, what is missing or doubled, and what woul
 
 index: $(OUT)/index.csv ## list the videos of CORPUS with their labels
 
-extract: $(OUT)/faces/videos.csv ## sample frames, find faces, store square crops (resumes; RETRY_FAILED=1 VERIFY=1 SHARD=i/n)
+extract: $(OUT)/faces/videos.csv ## sample frames, find faces, store square crops (resumes; RETRY_FAILED=1 VERIFY=1 REUSE_BOXES=1 SHARD=i/n)
 
 split: $(OUT)/split.csv ## divide the videos 80/20 by person, source or video, and print the audit
 
@@ -76,7 +76,7 @@ $(OUT)/index.csv: FORCE $(VENV)/.done
 	@$(RUN) extract.corpus '$(CORPUS)' --out $@
 	@mkdir -p $(OUT)/.options && printf '%s' '$(CORPUS)' > $(OUT)/.options/corpus
 
-$(OUT)/faces/videos.csv: $(OUT)/index.csv $(OUT)/.options/extract $(if $(call switches,$(EXTRACT_SWITCHES)),FORCE)
+$(OUT)/faces/videos.csv: $(OUT)/index.csv $(OUT)/.options/extract $(if $(call switches,RETRY_FAILED VERIFY),FORCE)
 	@$(RUN) extract.run '$(CORPUS)' --index $< --out $(@D) $(call flags,$(EXTRACT_OPTIONS) $(EXTRACT_RUNNING)) \
 	  $(call switches,$(EXTRACT_SWITCHES))
 
@@ -94,7 +94,7 @@ $(OUT)/report/report.html: $(OUT)/scores/videos.csv $(OUT)/.options/report
 	@$(RUN) reports.page --out $(OUT) $(call flags,$(REPORT_OPTIONS))
 
 # A stamp of the options that a stage reads, rewritten only when they change.
-$(OUT)/.options/extract: stamp = $(call flags,$(EXTRACT_OPTIONS))
+$(OUT)/.options/extract: stamp = $(call flags,$(EXTRACT_OPTIONS)) $(call switches,REUSE_BOXES)
 $(OUT)/.options/split: stamp = $(call flags,$(SPLIT_OPTIONS))
 $(OUT)/.options/train: stamp = $(call flags,$(TRAIN_OPTIONS)) $(no_flip)
 $(OUT)/.options/report: stamp = $(call flags,$(REPORT_OPTIONS))

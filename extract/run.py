@@ -35,7 +35,7 @@ EMPTY_VIDEO = {"n_asked": 0, "n_read": 0, "n_faces": 0, "width_px": 0, "height_p
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How the work is done; none of it changes a result on a CPU."""
+    """How the work is done; on a CPU only reuse_boxes changes a result."""
 
     workers: int | None = option(None, "worker processes, 0 for none (default: one per core; two more with a GPU)")
     device: str = option("auto", "where the detector runs: auto, cpu, cuda, cuda:1, mps")
@@ -44,7 +44,11 @@ class RunOptions:
     retry_failed: bool = option(False, "try videos again that could not be read before")
     verify: bool = option(False, "read all crops that are there already, and make those again that are damaged")
 
+    reuse_boxes: bool = option(False, "take the boxes of a real for its fakes, checked on every third frame")
+
     def __post_init__(self) -> None:
+        if self.reuse_boxes and self.shard:
+            raise ValueError("reuse_boxes needs a fake and its real in one run: give it without shard")
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"workers must be 0 or more, got {self.workers}")
         if self.shard is not None:
@@ -65,39 +69,53 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
     """
     part, parts = map(int, (run.shard or "1/1").split("/"))
     names = list(index["video_id"])[part - 1::parts]
-    store = Store(out, {**as_record(frames), **as_record(faces), "detector": DETECTOR},
-                  f"{part}of{parts}" if run.shard else "all")
-    with store.locked():
+    original = dict(zip(index["video_id"], index["original"])) if run.reuse_boxes else {}
+    made_with = {**as_record(frames), **as_record(faces), "detector": DETECTOR, "reuse_boxes": run.reuse_boxes}
+    store = Store(out, made_with, f"{part}of{parts}" if run.shard else "all")
+    with store.locked(), contextlib.ExitStack() as stack:
         rows = {}
         for video_id in names:
-            kept = store.kept(video_id, stamp_of(root / video_id), run.verify)
+            kept = store.kept(video_id, _stamp(root, video_id, original), run.verify)
             if kept and not (run.retry_failed and kept["video"]["status"] == "unreadable"):
                 rows[video_id] = kept
         todo = [video_id for video_id in names if video_id not in rows]
-        device = pick_device(run.device) if todo else "cpu"  # a wrong one ends here, not in every worker
-        most = cpu_count() + (0 if device == "cpu" else WAITING)
-        workers = min(most if run.workers is None else run.workers, len(todo))
-        with contextlib.ExitStack() as stack:
-            served = None
-            if device != "cpu" and workers:
-                from extract.served import DetectorServer
-
-                server = stack.enter_context(DetectorServer(make_cascade(faces, device)))
-                served = server.address, server.key
-            results = map_unordered(_extract_one, todo, workers, _start_worker,
-                                    (root, store, frames, faces, device, served))
-            if progress:
-                stack.enter_context(progress)
-                progress.start(len(todo), len(rows))
-            for video_id, result in results:
+        if progress:
+            stack.enter_context(progress)
+            progress.start(len(todo), len(rows))
+        workers, *start = _workers(root, store, frames, faces, run, len(todo), stack)
+        # A fake that may take the boxes of its real comes after it.
+        for videos in ([v for v in todo if not original.get(v)], [v for v in todo if original.get(v)]):
+            items = [(v, _stamp(root, v, original), rows.get(original.get(v, ""))) for v in videos]
+            for (video_id, _, real), result in map_unordered(_extract_one, items, workers, *start):
                 rows[video_id], spent = _row_of(result)
                 if progress:
-                    progress.add(rows[video_id]["video"], spent)
+                    progress.add(rows[video_id], spent, real is not None)
         if not run.shard:
             _write_tables(out, index, rows, {"frames": as_record(frames), "faces": as_record(faces),
                                              "dataset": next(iter(index["dataset"]), ""),
                                              "demo": (root / DEMO_MARK).exists()})
     return collections.Counter(row["video"]["status"] for row in rows.values())
+
+
+def _workers(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions, run: RunOptions, n_todo: int,
+             stack: contextlib.ExitStack) -> tuple[int, Any, tuple]:
+    """How many workers, and how each starts. On a GPU one detector, served until `stack` closes, is there for all."""
+    device = pick_device(run.device) if n_todo else "cpu"  # a wrong one ends here, not in every worker
+    most = cpu_count() + (0 if device == "cpu" else WAITING)
+    workers = min(most if run.workers is None else run.workers, n_todo)
+    served = None
+    if device != "cpu" and workers:
+        from extract.served import DetectorServer
+
+        server = stack.enter_context(DetectorServer(make_cascade(faces, device)))
+        served = server.address, server.key
+    return workers, _start_worker, (root, store, frames, faces, device, served)
+
+
+def _stamp(root: Path, video_id: str, original: dict[str, str]) -> list | None:
+    """What tells that a video was replaced, or the real whose boxes it takes."""
+    real = original.get(video_id)
+    return [stamp_of(root / video_id), stamp_of(root / real)] if real else stamp_of(root / video_id)
 
 
 def _write_tables(out: Path, index, rows: dict[str, dict], options: dict) -> None:
@@ -150,14 +168,19 @@ def _start_worker(root: Path, store: Store, frames: FrameOptions, faces: FaceOpt
     _worker.update(root=root, store=store, frames=frames, detector=_Timed(Detector(faces, device, cascade)))
 
 
-def _extract_one(video_id: str) -> tuple[dict, dict[str, float]]:
-    """Extract one video and put its folder in place: its row, and the seconds that decode, detect and write took."""
-    from extract.video import Extraction, extract_video
+def _extract_one(item: tuple[str, list | None, dict | None]) -> tuple[dict, dict[str, float]]:
+    """Extract one video and put its folder in place: its row, and the seconds that decode, detect and write took.
 
-    path, detector = _worker["root"] / video_id, _worker["detector"]
-    start, detector.spent_s, stamp = time.perf_counter(), 0.0, stamp_of(path)
+    item: video_id, stamp, row of the real whose boxes it may take.
+    """
+    from extract.video import Extraction, extract_video, known_faces
+
+    video_id, stamp, real = item
+    detector = _worker["detector"]
+    start, detector.spent_s = time.perf_counter(), 0.0
     try:
-        found = extract_video(path, detector, _worker["frames"])
+        found = extract_video(_worker["root"] / video_id, detector, _worker["frames"],
+                              known_faces(real) if real else None)
     except VideoError as error:
         found = Extraction({"status": error.status, "reason": str(error), **EMPTY_VIDEO})
     except OSError as error:  # of the video's disk; an error of ours' is raised below, and ends the run
@@ -195,6 +218,7 @@ class Progress:
         self.began, self.n_frames = time.perf_counter(), 0
         self.spent: collections.Counter = collections.Counter()
         self.failed: collections.Counter = collections.Counter()
+        self.reuse: collections.Counter = collections.Counter()
 
     def __enter__(self) -> Progress:
         return self
@@ -202,9 +226,13 @@ class Progress:
     def __exit__(self, *error) -> None:
         self.bar.close()
 
-    def add(self, video: dict, spent: dict[str, float]) -> None:
+    def add(self, row: dict, spent: dict[str, float], had_real: bool = False) -> None:
+        video = row["video"]
         self.n_frames += video["n_read"]
         self.spent.update(spent)
+        if had_real:
+            self.reuse.update(fakes=1, frames=video["n_read"], reused=row.get("n_reused", 0),
+                              unlike=row.get("mismatch", 0))
         if video["status"] != "ok":
             self.failed[video["status"]] += 1
         self.bar.set_postfix_str(", ".join([self.speed(), *(f"{n} {status}" for status, n in self.failed.items())]),
@@ -251,6 +279,10 @@ def main(argv: list[str] | None = None) -> int | None:
                             from_flags(FrameOptions, arguments), from_flags(FaceOptions, arguments), run, progress)
     if progress.spent:
         print(f"extract: {progress.speed()}")
+    if reuse := progress.reuse:
+        print(f"extract: boxes of the reals reused in {reuse['reused']:,} of {reuse['frames']:,} frames of "
+              f"{reuse['fakes']:,} fakes ({reuse['reused'] / max(reuse['frames'], 1):.0%} of their detection saved); "
+              f"{reuse['unlike']:,} fakes did not fit and were detected whole")
     if run.shard:
         print(f"extract: shard {run.shard}: {sum(counts.values()):,} of {len(index):,} videos done, no tables written: "
               "when all shards are done, run the same without --shard")

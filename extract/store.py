@@ -75,7 +75,7 @@ class Store:
         for face in found.faces:
             face["crop"] = f"{video_id}/{face['frame']:06d}.png" if face["face"] == 0 else ""
         row = {"video": found.video, "faces": found.faces, "made_with": self.made_with, "stamp": stamp,
-               "crc32": checksums}
+               "crc32": checksums, "n_reused": found.n_reused, "mismatch": found.mismatch}
         write_bytes(folder / "row.json", json.dumps(row).encode())
         final = self.out / video_id
         if final.exists():

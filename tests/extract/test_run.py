@@ -1,4 +1,6 @@
+import contextlib
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -84,20 +86,33 @@ def test_worker_processes_change_no_byte(some):
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_any_moment_is_finished_by_the_next_with_the_same_bytes(some):
+def test_a_run_killed_at_random_moments_is_finished_by_the_next_with_the_same_bytes(some):
+    """KILLS=60 pytest … kills it that often; how long a run takes is measured first, to kill it all along its way."""
     root, index, out = some
-    extract(root, index, out.with_name("undisturbed"))
-    command = [sys.executable, "-m", "extract.run", str(root), "--index", str(index), "--out", str(out), "--every", "1",
-               "--workers", "1", "--device", "cpu"]
-    for rows_before_the_kill in (0, 1, 3):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while process.poll() is None and len(list(out.glob("*/*/row.json"))) < rows_before_the_kill:
-            time.sleep(0.01)
+    command = [sys.executable, "-m", "extract.run", str(root), "--index", str(index), "--every", "1", "--workers", "2",
+               "--device", "cpu", "--out"]
+    start = time.monotonic()
+    subprocess.run([*command, str(out.with_name("undisturbed"))], check=True, capture_output=True)
+    whole_s, moments = time.monotonic() - start, random.Random(0)
+    undisturbed, n_kills = tables(out.with_name("undisturbed")), int(os.environ.get("KILLS", 3))
+    half_done = 0
+    while n_kills:
+        process = subprocess.Popen([*command, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            assert process.wait(moments.uniform(0, whole_s)) == 0
+            assert tables(out) == undisturbed
+            shutil.rmtree(out)  # it came through before the kill: from the start again
+            continue
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    subprocess.run(command, check=True, capture_output=True)
-    assert tables(out) == tables(out.with_name("undisturbed"))
-    assert not (out / ".partial").exists()
+        n_kills -= 1
+        half_done += 0 < len(list(out.glob("*/*/row.json"))) < 6
+    print(f"{half_done} kills left some videos done and some not")
+    subprocess.run([*command, str(out)], check=True, capture_output=True)
+    assert tables(out) == undisturbed and not (out / ".partial").exists()
+    pictures = {path.relative_to(out): path.read_bytes() for path in out.rglob("*.png")}
+    assert pictures == {path.relative_to(out.with_name("undisturbed")): path.read_bytes()
+                        for path in out.with_name("undisturbed").rglob("*.png")}
 
 
 def test_a_detector_that_raises_on_one_video_loses_only_that_one_and_it_is_tried_again(some, monkeypatch):
@@ -231,8 +246,40 @@ def test_progress_tells_frames_a_second_and_what_they_are_spent_on(capsys):
     bar = run.Progress()
     bar.start(2, 1)
     with bar:
-        bar.add({"status": "ok", "n_read": 4}, {"decode": 1.0, "detect": 2.5, "write": 0.5})
-        bar.add({"status": "no_face", "n_read": 4}, {"decode": 1.0, "detect": 2.5, "write": 0.5})
+        bar.add({"video": {"status": "ok", "n_read": 4}}, {"decode": 1.0, "detect": 2.5, "write": 0.5})
+        bar.add({"video": {"status": "no_face", "n_read": 4}}, {"decode": 1.0, "detect": 2.5, "write": 0.5})
     said = capsys.readouterr().err
     assert "1 videos are there already, 2 to do" in said and "2/2" in said and "1 no_face" in said
     assert bar.speed().endswith("frames/s, decode 25 %, detect 62 %, write 12 %")
+
+
+def test_boxes_of_a_real_are_reused_for_a_fake_that_fits_after_a_kill_too(demo_corpus, tmp_path, capsys):
+    root, index = tmp_path / "corpus", tmp_path / "index.csv"
+    for kind in ("Celeb-real", "Celeb-synthesis"):
+        (root / kind).mkdir(parents=True)
+    real = sorted((demo_corpus / "Celeb-real").iterdir())[0]
+    shutil.copy(real, root / "Celeb-real" / "id0_0000.mp4")
+    shutil.copy(real, root / "Celeb-synthesis" / "id0_id1_0000.mp4")  # a fake that fits to the pixel
+    assert corpus.main([str(root), "--out", str(index)]) == 0
+    command = [str(root), "--index", str(index), "--every", "1", "--workers", "0", "--device", "cpu", "--out"]
+    assert run.main([*command, str(tmp_path / "reused"), "--reuse-boxes"]) == 0
+    assert "reused in 2 of 4 frames of 1 fakes (50% of their detection saved); 0 fakes" in capsys.readouterr().out
+    assert run.main([*command, str(tmp_path / "detected")]) == 0
+    # The real's boxes are in hundredths of a pixel: crops may differ by a rounding, boxes do not.
+    assert read_table(tmp_path / "reused" / "faces.csv", FACES).equals(read_table(tmp_path / "detected" / "faces.csv",
+                                                                                  FACES))
+    # The fake is gone, as after a kill between the two: it takes the boxes of the real that was kept.
+    before = tables(tmp_path / "reused")
+    shutil.rmtree(tmp_path / "reused" / "Celeb-synthesis")
+    (tmp_path / "reused" / "videos.csv").unlink()
+    capsys.readouterr()
+    assert run.main([*command, str(tmp_path / "reused"), "--reuse-boxes"]) == 0
+    assert "reused in 2 of 4 frames" in capsys.readouterr().out and tables(tmp_path / "reused") == before
+    # Without the option nothing of this is kept.
+    run.main([*command, str(tmp_path / "reused")])
+    assert "videos are there already" not in capsys.readouterr().err
+
+
+def test_reused_boxes_and_shards_are_not_to_be_had_together():
+    with pytest.raises(ValueError, match="without shard"):
+        run.RunOptions(reuse_boxes=True, shard="1/2")
