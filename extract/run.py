@@ -29,6 +29,7 @@ from pipeline.options import add_flags, as_record, from_flags, option
 from pipeline.parallel import cpu_count, map_unordered
 from pipeline.tables import DEMO_MARK, FACES, INDEX, VIDEOS, read_table, write_json, write_table
 
+GPU_SHARE = 1 / 6  # of a GPU for a worker on Ray, which has a detector of its own and so a context of half a GiB
 WAITING = 2  # workers more than cores where a GPU detects: so many wait for it at any moment
 EMPTY_VIDEO = {"n_asked": 0, "n_read": 0, "n_faces": 0, "width_px": 0, "height_px": 0, "duration_s": 0.0}
 
@@ -43,7 +44,8 @@ class RunOptions:
                                      "without it, after the n, finds them done and writes the tables")
     retry_failed: bool = option(False, "try videos again that could not be read before")
     verify: bool = option(False, "read all crops that are there already, and make those again that are damaged")
-
+    engine: str = option("local", "where the workers run: here, or on Ray (a cluster that RAY_ADDRESS names, "
+                                          "or one of this machine's cores)", choices=("local", "ray"))
     reuse_boxes: bool = option(False, "take the boxes of a real for its fakes, checked on every third frame")
 
     def __post_init__(self) -> None:
@@ -98,8 +100,21 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
 
 
 def _workers(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions, run: RunOptions, n_todo: int,
-             stack: contextlib.ExitStack) -> tuple[int, Any, tuple]:
-    """How many workers, and how each starts. On a GPU one detector, served until `stack` closes, is there for all."""
+             stack: contextlib.ExitStack) -> tuple:
+    """The arguments of map_unordered after the items: how many workers, how each starts, and where.
+
+    On a GPU of this machine one detector, served until `stack` closes, is there for all.
+    """
+    if run.engine == "ray" and run.workers != 0 and n_todo:
+        from pipeline.ray_map import cluster
+
+        n_cpus, n_gpus = cluster(run.workers)
+        # No look at this machine's devices: the workers are elsewhere.
+        device = run.device if run.device != "auto" else "cuda" if n_gpus else "cpu"
+        gpus = GPU_SHARE if device.startswith("cuda") else 0.0
+        most = min(n_cpus, int(n_gpus / gpus)) if gpus else n_cpus
+        return (min(most if run.workers is None else run.workers, n_todo), _start_worker,
+                (root, store, frames, faces, device, None), "ray", gpus)
     device = pick_device(run.device) if n_todo else "cpu"  # a wrong one ends here, not in every worker
     most = cpu_count() + (0 if device == "cpu" else WAITING)
     workers = min(most if run.workers is None else run.workers, n_todo)
@@ -109,7 +124,7 @@ def _workers(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions,
 
         server = stack.enter_context(DetectorServer(make_cascade(faces, device)))
         served = server.address, server.key
-    return workers, _start_worker, (root, store, frames, faces, device, served)
+    return workers, _start_worker, (root, store, frames, faces, device, served), "local", 0.0
 
 
 def _stamp(root: Path, video_id: str, original: dict[str, str]) -> list | None:

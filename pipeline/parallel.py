@@ -1,4 +1,7 @@
-"""The map over many videos: a function over items in worker processes, in any order, surviving a worker's death."""
+"""The map over many videos: a function over items in worker processes, in any order, surviving a worker's death.
+
+Here the workers are processes of this machine; ray_map.py has the same map on a Ray cluster.
+"""
 from __future__ import annotations
 
 import os
@@ -12,27 +15,37 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_unordered(function: Callable[[Item], Any], items: Iterable[Item], workers: int,
-                  start: Callable[..., None] | None = None, start_args: tuple = ()) -> Iterator[tuple[Item, Any]]:
+def map_unordered(function: Callable[[Item], Any], items: Iterable[Item], workers: int | None,
+                  start: Callable[..., None] | None = None, start_args: tuple = (), engine: str = "local",
+                  gpus: float = 0.0) -> Iterator[tuple[Item, Any]]:
     """Yield (item, result) as they finish; a raised exception is the result of its item.
 
     function, start and start_args must pickle; `start(*start_args)` runs once in each worker. With workers=0 everything
     runs in this process. A worker that dies (killed, out of memory) breaks its pool: the items it may have been working
     on are tried again one at a time, so that only the one that kills its worker ends as an error.
+    engine: "local", or "ray" for workers on a Ray cluster, each with one core and `gpus` of a GPU.
+    workers=None: all cores, of this machine or of the cluster.
     """
+    items = list(items)
+    if engine == "ray" and workers != 0 and items:
+        from pipeline.ray_map import map_ray
+
+        yield from map_ray(function, items, workers, start, start_args, gpus)
+        return
+    workers = cpu_count() if workers is None else workers
     if workers == 0:
         if start:
             start(*start_args)
         for item in items:
-            yield item, _call(function, item)
+            yield item, call(function, item)
         return
-    suspects = yield from _pooled(function, list(items), workers, start, start_args)
+    suspects = yield from _pooled(function, items, workers, start, start_args)
     while suspects:
         # One worker, one item in flight: a second death convicts the item.
         item, *suspects = suspects
         again = yield from _pooled(function, [item], 1, start, start_args)
         if again:
-            yield item, RuntimeError("its worker process died twice (killed, or out of memory)")
+            yield item, died_twice()
 
 
 def _pooled(function, items, workers, start, start_args):
@@ -54,7 +67,7 @@ def _pooled(function, items, workers, start, start_args):
                     while waiting and not broken and len(running) < workers + 1:
                         item = waiting.pop()
                         try:
-                            running[pool.submit(_call, function, item)] = item
+                            running[pool.submit(call, function, item)] = item
                         except BrokenProcessPool:
                             waiting.append(item)
                             broken = True
@@ -92,8 +105,13 @@ def _start(start, start_args) -> None:
         start(*start_args)
 
 
-def _call(function, item):
+def call(function: Callable[[Item], Any], item: Item) -> Any:
+    """What the function returns, or the exception it raises."""
     try:
         return function(item)
     except Exception as error:  # the caller decides what an item's error means
         return error
+
+
+def died_twice() -> RuntimeError:
+    return RuntimeError("its worker process died twice (killed, or out of memory)")
