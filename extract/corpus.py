@@ -15,12 +15,14 @@ import re
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from extract.celeb import celeb
 from extract.dfdc import dfdc
 from extract.faceforensics import faceforensics
-from extract.layouts import Corpus, counted, folders, read_csv, row
+from extract.layouts import Corpus, counted, folders, left_out, read_csv, row
 from pipeline.errors import CorpusError, command
+from pipeline.storage import Remote, place
 from pipeline.tables import INDEX, write_table
 
 LAYOUTS = (celeb, faceforensics, dfdc)  # the first that knows the names wins; `folders` knows nearly any
@@ -40,19 +42,22 @@ KNOWN = ("Celeb-DF v1, v2 and ++ (Celeb-real, YouTube-real, Celeb-synthesis), Fa
          "manipulated_sequences), DFDC (metadata.json or labels.csv), folders called real and fake, a CSV path,label")
 
 
-def find_corpus(path: str | Path) -> Corpus:
+def find_corpus(path: Any) -> Corpus:
     """Recognise a corpus by its names alone and index it.
 
-    path: a folder, or a CSV file with the columns path,label. A folder one level too high is recognised too, and the
-    Corpus says in `root` what its video_ids are relative to.
+    path: a folder, here or elsewhere (a storage.Remote), or a CSV file with the columns path,label. A folder one level
+    too high is recognised too, and the Corpus says in `root` what its video_ids are relative to.
     Raises CorpusError when there is nothing of the kind, no layout fits, or the corpus contradicts its own lists.
     """
-    path = Path(path)
-    if path.is_file():
+    path = place(path)
+    if isinstance(path, Remote):
+        names, side, notes, others = _walk_remote(path)
+    elif path.is_file():
         return _from_table(path)
-    if not path.is_dir():
+    elif path.is_dir():
+        names, side, notes, others = walk(path)
+    else:
         raise CorpusError(f"{path} does not exist: CORPUS= must name a folder of videos or a CSV path,label")
-    names, side, notes, others = walk(path)
     if not names:
         seen = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in others.most_common(4)) or "nothing"
         raise CorpusError(f"{path} holds no video ({' '.join(sorted(VIDEO_SUFFIXES))}), seen: {seen}")
@@ -140,6 +145,21 @@ def walk(root: Path) -> tuple[list[str], dict[str, Path], list[str], Counter]:
     if repeated:
         notes.append(f"{shown(min(repeated))} leads to a folder that was read already, so it is not followed")
     return sorted(names), side, notes, others
+
+
+def _walk_remote(root: Remote) -> tuple[list[str], dict[str, Path], list[str], Counter]:
+    """As `walk`, for a folder that is elsewhere, with one listing. Raises CorpusError where nothing is there."""
+    files = [name for name in root.files()
+             if not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))]
+    if not files:
+        raise CorpusError(f"{root} is not there or is empty: CORPUS= must name a folder of videos (a CSV of labels "
+                          "must be a local file)")
+    videos = [name for name in files if os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES]
+    names = [name for name in videos if _fits_a_table(name)]
+    others = Counter(os.path.splitext(name)[1].lower() for name in files)
+    side: dict[str, Any] = {name: root / name for name in files
+                            if os.path.splitext(name)[1].lower() in SIDE_SUFFIXES}
+    return names, side, left_out(len(videos) - len(names), "the name has a line break"), others
 
 
 def _kind(entry: os.DirEntry) -> str:
@@ -250,8 +270,8 @@ def shown(name: str) -> str:
 @command
 def main(argv: list[str] | None = None) -> int | None:
     parser = argparse.ArgumentParser(prog="python -m extract.corpus", description="Recognise a corpus and index it.")
-    parser.add_argument("corpus", type=Path, help="folder of videos, or a CSV with the columns path,label")
-    parser.add_argument("--out", type=Path, default=Path("out/index.csv"),
+    parser.add_argument("corpus", type=place, help="folder of videos, or a CSV with the columns path,label")
+    parser.add_argument("--out", type=place, default=Path("out/index.csv"),
                         help="index to write (default out/index.csv)")
     parser.add_argument("--check", action="store_true", help="only say what is there; nothing is written")
     arguments = parser.parse_args(argv)

@@ -23,10 +23,11 @@ from typing import Any
 
 from extract.faces import DETECTOR, FaceOptions, make_cascade, pick_device
 from extract.frames import FrameOptions
-from extract.store import Store, stamp_of
+from extract.store import Store, stamps_below, store_at
 from pipeline.errors import PipelineError, VideoError, command
 from pipeline.options import add_flags, as_record, from_flags, option
 from pipeline.parallel import cpu_count, map_unordered
+from pipeline.storage import local_copy, place
 from pipeline.tables import DEMO_MARK, FACES, INDEX, VIDEOS, read_table, write_json, write_table
 
 GPU_SHARE = 1 / 6  # of a GPU for a worker on Ray, which has a detector of its own and so a context of half a GiB
@@ -45,7 +46,7 @@ class RunOptions:
     retry_failed: bool = option(False, "try videos again that could not be read before")
     verify: bool = option(False, "read all crops that are there already, and make those again that are damaged")
     engine: str = option("local", "where the workers run: here, or on Ray (a cluster that RAY_ADDRESS names, "
-                                          "or one of this machine's cores)", choices=("local", "ray"))
+                                  "or one of this machine's cores)", choices=("local", "ray"))
     reuse_boxes: bool = option(False, "take the boxes of a real for its fakes, checked on every third frame")
 
     def __post_init__(self) -> None:
@@ -73,11 +74,11 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
     names = list(index["video_id"])[part - 1::parts]
     original = dict(zip(index["video_id"], index["original"])) if run.reuse_boxes else {}
     made_with = {**as_record(frames), **as_record(faces), "detector": DETECTOR, "reuse_boxes": run.reuse_boxes}
-    store = Store(out, made_with, f"{part}of{parts}" if run.shard else "all")
+    store = store_at(out, made_with, f"{part}of{parts}" if run.shard else "all")
     with store.locked(), contextlib.ExitStack() as stack:
-        rows = {}
+        rows, stamp_of = {}, stamps_below(root)
         for video_id in names:
-            kept = store.kept(video_id, _stamp(root, video_id, original), run.verify)
+            kept = store.kept(video_id, _stamp(stamp_of, video_id, original), run.verify)
             if kept and not (run.retry_failed and kept["video"]["status"] == "unreadable"):
                 rows[video_id] = kept
         todo = [video_id for video_id in names if video_id not in rows]
@@ -87,7 +88,7 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
         workers, *start = _workers(root, store, frames, faces, run, len(todo), stack)
         # A fake that may take the boxes of its real comes after it.
         for videos in ([v for v in todo if not original.get(v)], [v for v in todo if original.get(v)]):
-            items = [(v, _stamp(root, v, original), rows.get(original.get(v, ""))) for v in videos]
+            items = [(v, _stamp(stamp_of, v, original), rows.get(original.get(v, ""))) for v in videos]
             for (video_id, _, real), result in map_unordered(_extract_one, items, workers, *start):
                 rows[video_id], spent = _row_of(result)
                 if progress:
@@ -127,10 +128,10 @@ def _workers(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions,
     return workers, _start_worker, (root, store, frames, faces, device, served), "local", 0.0
 
 
-def _stamp(root: Path, video_id: str, original: dict[str, str]) -> list | None:
+def _stamp(stamp_of, video_id: str, original: dict[str, str]) -> list | None:
     """What tells that a video was replaced, or the real whose boxes it takes."""
     real = original.get(video_id)
-    return [stamp_of(root / video_id), stamp_of(root / real)] if real else stamp_of(root / video_id)
+    return [stamp_of(video_id), stamp_of(real)] if real else stamp_of(video_id)
 
 
 def _write_tables(out: Path, index, rows: dict[str, dict], options: dict) -> None:
@@ -194,8 +195,8 @@ def _extract_one(item: tuple[str, list | None, dict | None]) -> tuple[dict, dict
     detector = _worker["detector"]
     start, detector.spent_s = time.perf_counter(), 0.0
     try:
-        found = extract_video(_worker["root"] / video_id, detector, _worker["frames"],
-                              known_faces(real) if real else None)
+        with local_copy(_worker["root"] / video_id) as path:
+            found = extract_video(path, detector, _worker["frames"], known_faces(real) if real else None)
     except VideoError as error:
         found = Extraction({"status": error.status, "reason": str(error), **EMPTY_VIDEO})
     except OSError as error:  # of the video's disk; an error of ours' is raised below, and ends the run
@@ -282,9 +283,9 @@ def _summary(out: Path) -> list[str]:
 @command
 def main(argv: list[str] | None = None) -> int | None:
     parser = argparse.ArgumentParser(prog="python -m extract.run", description="Videos of an index to face crops.")
-    parser.add_argument("corpus", type=Path, help="the corpus that the index was made from")
-    parser.add_argument("--index", type=Path, required=True, help="table of videos made by extract.corpus")
-    parser.add_argument("--out", type=Path, required=True, help="folder for crops and tables (OUT/faces)")
+    parser.add_argument("corpus", type=place, help="the corpus that the index was made from")
+    parser.add_argument("--index", type=place, required=True, help="table of videos made by extract.corpus")
+    parser.add_argument("--out", type=place, required=True, help="folder for crops and tables (OUT/faces)")
     add_flags(parser, FrameOptions, FaceOptions, RunOptions)
     arguments = parser.parse_args(argv)
     from extract.corpus import find_corpus

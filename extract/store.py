@@ -4,7 +4,9 @@
     OUT/faces/<video_id>/row.json       what became of the video, the options and the file it was made from
 
 A folder is made below .partial and renamed into place, so that whatever ends a run at whatever moment, the next one
-finds videos that are finished and videos that are not there.
+finds videos that are finished and videos that are not there. Elsewhere (s3://) nothing can be renamed: there the row is
+removed first and written last, and a video without a row is not there. Nor can anything be locked there: two runs at
+once do each other's work again.
 """
 from __future__ import annotations
 
@@ -15,9 +17,10 @@ import os
 import shutil
 import zlib
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 from pipeline.errors import PipelineError
+from pipeline.storage import Remote, read_many
 from pipeline.tables import write_bytes
 
 
@@ -28,7 +31,7 @@ class Store:
     share: name of the part of the index that this run does ("all", or "1of4"), which no other run may do meanwhile.
     """
 
-    def __init__(self, out: Path, made_with: dict[str, Any], share: str = "all"):
+    def __init__(self, out: Any, made_with: dict[str, Any], share: str = "all"):
         self.out, self.made_with = out, made_with
         self.partial = out / ".partial" / share
 
@@ -61,9 +64,7 @@ class Store:
         """
         import cv2
 
-        folder = self.partial / str(os.getpid())
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder = self._fresh(video_id)
         checksums = {}
         for frame, crop in found.crops.items():
             ok, png = cv2.imencode(".png", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))
@@ -77,12 +78,22 @@ class Store:
         row = {"video": found.video, "faces": found.faces, "made_with": self.made_with, "stamp": stamp,
                "crc32": checksums, "n_reused": found.n_reused, "mismatch": found.mismatch}
         write_bytes(folder / "row.json", json.dumps(row).encode())
+        self._finish(folder, video_id)
+        return row
+
+    def _fresh(self, video_id: str) -> Any:
+        """An empty folder to write a video's files into."""
+        folder = self.partial / str(os.getpid())
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
+
+    def _finish(self, folder: Any, video_id: str) -> None:
         final = self.out / video_id
         if final.exists():
             shutil.rmtree(final)
         final.parent.mkdir(parents=True, exist_ok=True)
         os.rename(folder, final)
-        return row
 
     def kept(self, video_id: str, stamp: list | None, reread: bool = False) -> dict | None:
         """The row of a video that needs no new extraction, else None.
@@ -91,14 +102,62 @@ class Store:
         """
         folder = self.out / video_id
         try:
-            row = json.loads((folder / "row.json").read_bytes())
+            row = json.loads(self._row(video_id))
             if row["made_with"] != self.made_with or row["stamp"] != stamp:
                 return None
-            if reread and any(zlib.crc32((folder / name).read_bytes()) != crc for name, crc in row["crc32"].items()):
+            crops = self._read([folder / name for name in row["crc32"]]) if reread else []
+            if any(zlib.crc32(png) != crc for png, crc in zip(crops, row["crc32"].values())):
                 return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return row
+
+    def _row(self, video_id: str) -> bytes:
+        return (self.out / video_id / "row.json").read_bytes()
+
+    def _read(self, files: list) -> list[bytes]:
+        return [file.read_bytes() for file in files]
+
+
+class RemoteStore(Store):
+    """The same where `out` is a Remote."""
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Ask once what is there: a listing, then many rows at a time, not a request for each video in turn."""
+        names = [name for name in self.out.files() if name.endswith("/row.json")]
+        contents = read_many([self.out / name for name in names])
+        self.rows = {name.removesuffix("/row.json"): row for name, row in zip(names, contents) if row}
+        yield
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "rows": {}}  # a worker only writes
+
+    def _fresh(self, video_id: str) -> Any:
+        folder = self.out / video_id
+        for name in sorted(folder.files(), key=lambda name: name != "row.json"):
+            (folder / name).unlink()
+        return folder
+
+    def _finish(self, folder: Any, video_id: str) -> None:
+        pass  # the row, written last, has finished it
+
+    def _row(self, video_id: str) -> bytes:
+        return self.rows[video_id]
+
+    def _read(self, files: list) -> list[bytes]:
+        return [content or b"" for content in read_many(files)]
+
+
+def store_at(out: Any, made_with: dict[str, Any], share: str = "all") -> Store:
+    return (RemoteStore if isinstance(out, Remote) else Store)(out, made_with, share)
+
+
+def stamps_below(root: Any) -> Callable[[str], list | None]:
+    """video_id -> stamp_of that file; of a Remote from one listing."""
+    if isinstance(root, Remote):
+        return root.files().get
+    return lambda video_id: stamp_of(root / video_id)
 
 
 def stamp_of(path: Path) -> list | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import TableError
+from pipeline.storage import Remote, place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +87,10 @@ SORT_KEYS = ("video_id", "frame", "face")
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write a file whole or not at all: temporary name in the same folder, fsync, rename."""
+    """Write a file whole or not at all: temporary name in the same folder, fsync, rename; elsewhere a single put."""
+    if isinstance(remote := place(path), Remote):
+        remote.write_bytes(content)
+        return
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix="." + path.name[:40] + ".")
@@ -126,7 +130,7 @@ def write_table(path: str | Path, rows: pd.DataFrame | list[dict], columns: dict
     # 10 digits: far below a pixel or a microsecond, and the same text on every machine.
     frame.to_csv(text, index=False, float_format="%.10g", lineterminator="\n")
     content = text.getvalue().encode()
-    if only_if_changed and Path(path).is_file() and Path(path).read_bytes() == content:
+    if only_if_changed and place(path).is_file() and place(path).read_bytes() == content:
         return False
     write_bytes(path, content)
     return True
@@ -139,10 +143,12 @@ def read_table(path: str | Path, columns: dict[str, str]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    if not Path(path).is_file():
+    file = place(path)
+    if not file.is_file():
         raise TableError(f"{path} does not exist: run the stage that makes it first (`make` lists the stages)")
     try:
-        frame = pd.read_csv(path, dtype=columns, keep_default_na=False,
+        source = io.BytesIO(file.read_bytes()) if isinstance(file, Remote) else file
+        frame = pd.read_csv(source, dtype=columns, keep_default_na=False,
                             na_values={c: [""] for c, kind in columns.items() if kind == "float64"})
     except (ValueError, pd.errors.ParserError) as error:
         raise TableError(f"{path} is not a table of this version ({error}): remove it and make it again") from None

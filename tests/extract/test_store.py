@@ -1,15 +1,20 @@
 """Where a run keeps its work, and who works: other workers and other storage change no byte."""
 import importlib.util
+import os
 import subprocess
 import sys
 
 import pytest
 
 from extract import corpus, run
+from extract.corpus import find_corpus
 from extract.faces import FaceOptions
 from extract.frames import FrameOptions
-from pipeline.tables import INDEX, read_table
+from pipeline import storage
+from pipeline.tables import INDEX, VIDEOS, read_table, write_table
+from tests import s3 as server
 
+s3, s3_server = server.s3, server.s3_server
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra ray is not installed")
 
 
@@ -41,3 +46,49 @@ def test_the_command_with_engine_ray_makes_the_same_tables_and_crops(local, tmp_
                            "cpu"], capture_output=True, text=True)
     assert done.returncode == 0 and "extract: 12 ok" in done.stdout, done.stderr
     assert len(contents(out)) > 24 and contents(tmp_path / "ray") == contents(out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, pytest.param({"engine": "ray", "workers": 2}, marks=needs_ray)])
+def test_corpus_and_output_on_s3_make_the_same_tables_crops_and_sheet(local, s3, tmp_path, monkeypatch, options):
+    root, index, out = local
+    for path in root.rglob("*.*"):
+        (s3 / "corpus" / path.relative_to(root).as_posix()).write_bytes(path.read_bytes())
+    there = find_corpus(s3 / "corpus")
+    assert corpus.main([str(s3 / "corpus"), "--out", str(tmp_path / "other.csv")]) == 0
+    assert (tmp_path / "other.csv").read_bytes() == index.read_bytes()
+    assert extract(there.root, index, s3 / "faces", **options) == {"ok": 12}
+    kept = {name: (s3 / "faces" / name).read_bytes() for name in (s3 / "faces").files()}
+    assert {name: data for name, data in kept.items() if not name.endswith("row.json")} == contents(out)
+    before = {name: stamp for name, stamp in (s3 / "faces").files().items() if name.endswith(".png")}
+    monkeypatch.setattr(run, "_extract_one", None)  # nothing is left to do
+    assert extract(there.root, index, s3 / "faces", verify=True) == {"ok": 12}
+    assert before and before.items() <= (s3 / "faces").files().items()
+
+
+def test_on_s3_a_video_without_its_row_is_not_there_and_one_that_ends_early_is_tried_again(local, s3, monkeypatch):
+    root, index, out = local
+    clips = read_table(index, INDEX)["video_id"][:2]
+    few = index.with_name("few.csv")
+    write_table(few, read_table(index, INDEX)[:2], INDEX)
+    for name in clips:
+        (s3 / "corpus" / name).write_bytes((root / name).read_bytes())
+    whole = storage._filesystem("s3").get_file
+
+    def short(key, to):
+        whole(key, to)
+        if key.endswith(clips[1]):
+            os.truncate(to, 1000)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage._filesystem("s3"), "get_file", short)
+        assert extract(s3 / "corpus", few, s3 / "faces") == {"ok": 1, "error": 1}
+    assert [name for name in (s3 / "faces").files() if name.endswith("row.json")] == [f"{clips[0]}/row.json"]
+    reason = read_table(s3 / "faces" / "videos.csv", VIDEOS)["reason"][1]
+    assert reason.startswith("cannot be read: only 1,000 of ")
+    (s3 / "faces" / clips[0] / "row.json").unlink()  # as after a kill between the crops and the row
+    (s3 / "faces" / clips[0] / "999999.png").write_bytes(b"of another run")
+    assert extract(s3 / "corpus", few, s3 / "faces") == {"ok": 2}
+    crops = {name: (s3 / "faces" / name).read_bytes() for name in (s3 / "faces").files() if name.count("/") == 2}
+    assert {n: c for n, c in crops.items() if n.endswith(".png")} == {
+        n: c for n, c in contents(out).items() if n.startswith(tuple(clips)) and n.endswith(".png")}
