@@ -54,6 +54,10 @@ def test_corpus_and_output_on_s3_make_the_same_tables_crops_and_sheet(local, s3,
     root, index, out = local
     for path in root.rglob("*.*"):
         (s3 / "corpus" / path.relative_to(root).as_posix()).write_bytes(path.read_bytes())
+    if options:
+        import ray
+
+        ray.shutdown()  # its workers have the environment that Ray was started with
     there = find_corpus(s3 / "corpus")
     assert corpus.main([str(s3 / "corpus"), "--out", str(tmp_path / "other.csv")]) == 0
     assert (tmp_path / "other.csv").read_bytes() == index.read_bytes()

@@ -93,7 +93,7 @@ def test_a_killed_driver_leaves_no_process_of_its_own_ray_behind(tmp_path):
     finally:
         driver.kill()
         driver.wait()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120  # mostly under 5 s, but two of Ray's helpers were seen to take over 60
     while marked(mark) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert marked(mark) == []
