@@ -16,19 +16,22 @@ EXTRACT_OPTIONS := EVERY FRAMES MIN_FRAMES READER DETECT_SIDE MIN_FACE MIN_CONFI
 EXTRACT_RUNNING := WORKERS DEVICE SHARD ENGINE
 EXTRACT_SWITCHES := RETRY_FAILED VERIFY REUSE_BOXES
 SPLIT_OPTIONS := RULE TEST VAL SEED
-TRAIN_OPTIONS := BACKBONE WEIGHTS SIZE CENTRE EPOCHS LR PATIENCE SEED BATCH ROTATE SHIFT
-TRAIN_RUNNING := DEVICE LOADERS
-SCORE_RUNNING := DEVICE LOADERS BATCH
+TRAIN_OPTIONS := RECIPE BACKBONE WEIGHTS SIZE CENTRE HIDDEN DROPOUT EPOCHS LR HEAD_EPOCHS FINE_LR UNFREEZE PATIENCE \
+  BALANCE FAKES_PER_REAL SMOOTHING EMA SEED PRECISION BATCH ROTATE SHIFT ZOOM COLOUR CUTOUT DOWNSCALE BLUR JPEG
+TRAIN_SWITCHES := FLIP PLATEAU SPECTRUM
+TRAIN_RUNNING := DEVICE
+SCORE_RUNNING := DEVICE BATCH
 REPORT_OPTIONS := TITLE
 
 # Only what stands on make's command line counts: a SIZE or TEST of the environment is somebody else's.
 given = $(if $(filter command,$(firstword $(origin $(1)))),$($(1)))
 flag = --$(shell echo $(1) | tr A-Z_ a-z-)
 flags = $(foreach v,$(1),$(if $(call given,$(v)),$(call flag,$(v)) '$(call given,$(v))'))
-no_flip = $(if $(filter 0 no false,$(call given,FLIP)),--no-flip)
 need_corpus = $(if $(CORPUS),,@echo 'error: which videos? make $(firstword $(MAKECMDGOALS)) CORPUS=folder' >&2; exit 1)
 yes = $(filter-out 0 no false,$(call given,$(1)))
 switches = $(strip $(foreach v,$(1),$(if $(call yes,$(v)),$(call flag,$(v)))))
+# FLIP=1 is --flip and FLIP=0 is --no-flip: a recipe may have either.
+either = $(strip $(foreach v,$(1),$(if $(call given,$(v)),--$(if $(call yes,$(v)),,no-)$(patsubst --%,%,$(call flag,$(v))))))
 
 .PHONY: help setup check index extract split train score report demo bench-extract test lint FORCE
 .DEFAULT_GOAL := help
@@ -40,7 +43,7 @@ help:
 	@echo
 	@echo 'CORPUS=folder names your videos, OUT=$(OUT) where results go (CORPUS is remembered there).'
 	@echo 'Options: EVERY=3 FRAMES=n RULE=auto|identity|source|video|official TEST=.2 VAL=.1 BACKBONE=resnet50'
-	@echo '  WEIGHTS=imagenet|none|file SIZE=128 EPOCHS=10 LR=1e-4 BATCH=32 RESUME=1 SEED=0 WORKERS=n DEVICE=auto|cpu|cuda'
+	@echo '  RECIPE=baseline|transfer|small-cnn|balanced|two-phase WEIGHTS=imagenet|none|file SIZE=128 EPOCHS=10 LR=1e-4 BATCH=32 RESUME=1 SEED=0 WORKERS=n DEVICE=auto|cpu|cuda'
 	@echo '  all of them: python -m extract.run --help, python -m data.split --help, python -m classify.train --help'
 
 setup: $(VENV)/.done ## make .venv from setup.cfg and constraints.txt (TORCH_INDEX=url: another wheel index for torch)
@@ -84,7 +87,8 @@ $(OUT)/split.csv: $(OUT)/index.csv $(OUT)/.options/split
 	@$(RUN) data.split --index $< --out $@ $(call flags,$(SPLIT_OPTIONS))
 
 $(OUT)/model/model.safetensors: $(OUT)/faces/videos.csv $(OUT)/split.csv $(OUT)/.options/train
-	@$(RUN) classify.train --out $(OUT) $(call flags,$(TRAIN_OPTIONS) $(TRAIN_RUNNING)) $(no_flip) \
+	@$(RUN) classify.train --out $(OUT) $(call flags,$(TRAIN_OPTIONS) $(TRAIN_RUNNING)) \
+	  $(call either,$(TRAIN_SWITCHES)) \
 	  $(if $(call yes,RESUME),--resume)
 
 $(OUT)/scores/videos.csv: $(OUT)/model/model.safetensors
@@ -96,7 +100,7 @@ $(OUT)/report/report.html: $(OUT)/scores/videos.csv $(OUT)/.options/report
 # A stamp of the options that a stage reads, rewritten only when they change.
 $(OUT)/.options/extract: stamp = $(call flags,$(EXTRACT_OPTIONS)) $(call switches,REUSE_BOXES)
 $(OUT)/.options/split: stamp = $(call flags,$(SPLIT_OPTIONS))
-$(OUT)/.options/train: stamp = $(call flags,$(TRAIN_OPTIONS)) $(no_flip)
+$(OUT)/.options/train: stamp = $(call flags,$(TRAIN_OPTIONS)) $(call either,$(TRAIN_SWITCHES))
 $(OUT)/.options/report: stamp = $(call flags,$(REPORT_OPTIONS))
 $(OUT)/.options/%: FORCE
 	@mkdir -p $(@D); echo "$(stamp)" | cmp -s - $@ || echo "$(stamp)" > $@

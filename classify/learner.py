@@ -5,6 +5,7 @@ Everything random hangs on (seed, epoch, step), never on what ran before, so a r
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,20 @@ import lightning
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks.weight_averaging import EMAWeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.nn.functional import binary_cross_entropy_with_logits
 from tqdm import tqdm
 
 from classify.aggregate import DEFAULT_RULE, aggregate, auc
 from classify.model import FaceNet
-from data.crops import AugmentOptions, augment
+from classify.recipes import TrainOptions
+from data.augment import AugmentOptions, augment, draws
+from data.batches import Batch
 from pipeline.tables import write_bytes
 
 BEST = "val_rank"  # what the best epoch has most of, see _rank
+PLATEAU: dict[str, Any] = {"factor": 0.2, "patience": 1}  # of ReduceLROnPlateau, epochs without a lower val_loss
 
 
 class Learner(lightning.LightningModule):
@@ -30,45 +35,72 @@ class Learner(lightning.LightningModule):
 
     class_weights: loss weight of a real and of a fake crop. val_rows: the validation crops in loader order, with
     video_id and label.
+
+    With head_epochs the backbone is frozen for that many epochs, batch norm included; then its last `unfreeze` layers
+    (all with 0) learn too, at fine_lr. Frozen batch norm keeps its statistics, as Keras does it.
     """
 
     class_weights: torch.Tensor
 
-    def __init__(self, net: FaceNet, class_weights: tuple[float, float], val_rows: pd.DataFrame, lr: float,
-                 augmentation: AugmentOptions, seed: int, epochs_csv: Path):
+    def __init__(self, net: FaceNet, class_weights: tuple[float, float], val_rows: pd.DataFrame, options: TrainOptions,
+                 augmentation: AugmentOptions, epochs_csv: Path):
         super().__init__()
         self.net = net
         self.register_buffer("class_weights", torch.tensor(class_weights), persistent=False)
-        self.val_rows, self.lr, self.augmentation, self.seed = val_rows, lr, augmentation, seed
+        self.val_rows, self.options, self.augmentation = val_rows, options, augmentation
         self.epochs_csv = epochs_csv
         self.history: list[dict[str, Any]] = []
 
     def configure_optimizers(self):
-        return torch.optim.Adam(self.net.parameters(), lr=self.lr)
+        optimizer = torch.optim.Adam(self.net.parameters(), lr=self.options.lr)
+        if not self.options.plateau:
+            return optimizer
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **PLATEAU)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": "val_loss"}}
 
     def on_train_epoch_start(self) -> None:
-        torch.manual_seed(self.seed * 100_003 + self.current_epoch)  # for dropout inside the network
-        self._train = [0.0, 0, 0]  # summed loss, right calls, crops
+        torch.manual_seed(self.options.seed * 100_003 + self.current_epoch)  # for dropout inside the network
+        self._freeze()
+        if self.current_epoch == self.options.head_epochs > 0:
+            for group in self.optimizers().param_groups:  # type: ignore[union-attr]
+                group["lr"] = self.options.fine_lr
+        self._train = torch.zeros(3, device=self.device)  # summed loss, right calls, crops: read once an epoch
 
-    def training_step(self, batch, step: int) -> torch.Tensor:
-        pictures, labels, _ = batch
-        logits = self.net(augment(pictures, self.augmentation, (self.seed, self.current_epoch, step)))
-        loss = self._loss(logits, labels)
-        self._train[0] += float(loss.detach()) * len(labels)
-        self._train[1] += int(((logits.detach() >= 0) == (labels == 1)).sum())
-        self._train[2] += len(labels)
-        self.log("train_loss_step", loss, prog_bar=True, logger=False)
-        return loss
+    def _freeze(self) -> None:
+        """Only what learns in this epoch gets gradients; norms of what does not keep their statistics."""
+        layers = [m for m in self.net.body.modules() if not list(m.children())]
+        learning = set(layers[-self.options.unfreeze:] if self.options.unfreeze else layers)
+        if self.current_epoch < self.options.head_epochs:
+            learning = set()
+        elif not self.options.head_epochs:
+            learning = set(layers)
+        for layer in layers:
+            layer.requires_grad_(layer in learning)
+            layer.train(layer in learning)
+
+    def training_step(self, batch: Batch, step: int) -> torch.Tensor:
+        drawn = draws(batch.rows.tolist(), self.options.seed, self.current_epoch)
+        logits = self.net(augment(batch.pictures, self.augmentation, drawn))
+        loss = self._loss(logits, batch.labels)
+        with torch.no_grad():
+            right = ((logits >= 0) == (batch.labels == 1)).sum()
+            self._train += torch.stack([loss * len(logits), right, torch.tensor(len(logits), device=self.device)])
+        # Several processes' gradients are averaged: each must weigh as many crops as it has of the batch.
+        return loss * (len(logits) * self.trainer.world_size / batch.n_all)
 
     def on_validation_epoch_start(self) -> None:
         self._val: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
 
-    def validation_step(self, batch, step: int) -> None:
-        pictures, labels, rows = batch
-        self._val.append((self.net(pictures).float().cpu(), labels.cpu(), rows.cpu()))
+    def validation_step(self, batch: Batch, step: int) -> None:
+        self._val.append((self.net(batch.pictures).float().cpu(), batch.labels.cpu(), batch.rows.cpu()))
 
     def on_validation_epoch_end(self) -> None:
-        logits, labels, rows = (torch.cat(parts) for parts in zip(*self._val))
+        seen = self._val
+        if self.trainer.world_size > 1:
+            parts: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(parts, seen)
+            seen = [batch for part in parts for batch in part]
+        logits, labels, rows = (torch.cat(columns) for columns in zip(*seen))
         loss = float(self._loss(logits, labels))
         of_video = pd.DataFrame({"video_id": self.val_rows["video_id"].to_numpy()[rows.numpy()],
                                  "label": labels.numpy(), "score": torch.sigmoid(logits).double().numpy()})
@@ -81,11 +113,14 @@ class Learner(lightning.LightningModule):
         self.log(BEST, _rank(video_auc, loss), logger=False)
 
     def on_train_epoch_end(self) -> None:
-        row = {"epoch": self.current_epoch + 1, "train_loss": self._train[0] / self._train[2],
-               "train_accuracy": self._train[1] / self._train[2], **self._row}
+        if self.trainer.world_size > 1:
+            torch.distributed.all_reduce(self._train)
+        loss, right, n = self._train.tolist()
+        row = {"epoch": self.current_epoch + 1, "train_loss": loss / n, "train_accuracy": right / n, **self._row}
         self.log_dict({k: row[k] for k in ("train_loss", "train_accuracy")})
         self.history.append(row)
-        write_history(self.epochs_csv, self.history)
+        if self.global_rank == 0:
+            write_history(self.epochs_csv, self.history)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["history"] = self.history
@@ -95,7 +130,8 @@ class Learner(lightning.LightningModule):
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         weights = self.class_weights.to(logits.device)[labels]
-        return binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), weight=weights)
+        softened = labels.to(logits.dtype) * (1 - 2 * self.options.smoothing) + self.options.smoothing
+        return binary_cross_entropy_with_logits(logits, softened, weight=weights)
 
 
 def _rank(video_auc: float | None, loss: float) -> float:
@@ -112,25 +148,52 @@ def write_history(path: Path, history: list[dict[str, Any]]) -> None:
     write_bytes(path, text.encode())
 
 
-def trainer(run: Path, device: str, epochs: int, patience: int) -> tuple[ModelCheckpoint, lightning.Trainer]:
+def trainer(run: Path, device: str, options: TrainOptions) -> tuple[ModelCheckpoint, lightning.Trainer]:
     """Lightning's trainer with a progress bar, TensorBoard below `run`, early stopping, best and last checkpoint.
 
-    patience: epochs without a better one before it stops, 0 for never. Mixed precision on CUDA.
+    Started by torchrun it is one of several processes, on as many devices and nodes as torchrun says.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips are not the user's business
     warnings.filterwarnings("ignore", module="lightning")
     kind, _, number = device.partition(":")
-    bf16 = kind == "cuda" and torch.cuda.is_bf16_supported()
     # Saved at the end of the epoch, after validation, so that resuming starts with the next one.
     keeper = ModelCheckpoint(run, "best", monitor=BEST, mode="max", save_last=True, save_on_train_epoch_end=True,
                              enable_version_counter=False)
-    stops = [EarlyStopping(BEST, mode="max", patience=patience, check_on_train_epoch_end=True)] if patience else []
+    callbacks: list[Any] = [keeper, _Bar(leave=True)]
+    if options.patience:
+        callbacks.append(_Stop(options.head_epochs, BEST, mode="max", patience=options.patience,
+                               check_on_train_epoch_end=True))
+    if options.ema:
+        callbacks.append(EMAWeightAveraging(decay=options.ema))
+    here, everywhere = (int(os.environ.get(name, 1)) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    devices: Any = here if everywhere > 1 else [int(number or 0)] if kind == "cuda" else 1
     return keeper, lightning.Trainer(
-        accelerator={"cuda": "gpu"}.get(kind, kind), devices=[int(number or 0)] if kind == "cuda" else 1,
-        precision=("bf16-mixed" if bf16 else "16-mixed") if kind == "cuda" else "32-true",
-        max_epochs=epochs, callbacks=[keeper, *stops, _Bar(leave=True)],
-        logger=TensorBoardLogger(run, name="", version=""), num_sanity_val_steps=0, log_every_n_steps=1,
-        enable_model_summary=False)
+        accelerator={"cuda": "gpu"}.get(kind, kind), devices=devices, num_nodes=everywhere // here,
+        strategy="ddp_find_unused_parameters_true" if everywhere > 1 else "auto", use_distributed_sampler=False,
+        precision="bf16-mixed" if _bf16(kind, options.precision) else "32-true",
+        max_epochs=options.epochs, callbacks=callbacks, logger=TensorBoardLogger(run, name="", version=""),
+        num_sanity_val_steps=0, log_every_n_steps=1, enable_model_summary=False)
+
+
+def _bf16(kind: str, precision: str) -> bool:
+    """Whether to compute in bf16: on auto where the device does so in hardware, since elsewhere it is slower."""
+    if precision != "auto":
+        return precision == "bf16"
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return kind == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported()
+
+
+class _Stop(EarlyStopping):
+    """Early stopping that lets the epochs with a frozen backbone be."""
+
+    def __init__(self, head_epochs: int, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.head_epochs = head_epochs
+
+    def on_train_epoch_end(self, trainer, pl_module) -> None:
+        if trainer.current_epoch >= self.head_epochs:
+            super().on_train_epoch_end(trainer, pl_module)
 
 
 class _Bar(TQDMProgressBar):

@@ -1,8 +1,10 @@
 """Networks that give one logit a face, and the checkpoint: one file that carries all that is needed to use it.
 
-The file is safetensors; its header holds the model card as JSON: backbone, input size, crop and frame options, label
-map, aggregation, threshold, split hash, versions. Loading runs no pickled code. The card also holds the logits of two
-drawn pictures; loading recomputes them, so that a library upgrade that changes the network is an error, not a number.
+A network is a timm backbone (or the small CNN of the third older project), pooled, and a head of one logit; where asked
+a branch beside it sees the picture's spectrum. The file is safetensors; its header holds the model card as JSON:
+backbone, input size, crop and frame options, label map, aggregation, threshold, split hash, versions. Loading runs no
+pickled code. The card also holds the logits of two drawn pictures; loading recomputes them, so that a library upgrade
+that changes the network is an error, not a number.
 """
 from __future__ import annotations
 
@@ -21,45 +23,108 @@ from pipeline.errors import CheckpointError, OptionsError
 from pipeline.options import option
 from pipeline.tables import write_bytes
 
-FORMAT = 1             # of the checkpoint; raised when the card's meaning changes
+FORMAT = 2             # of the checkpoint; raised when the card's meaning changes
 HEAD_STD = 1e-3        # of the one-logit head at the start: scores begin at .5; timm's default saturates them
 PROBE_TOLERANCE = 1e-2  # logits; two CPUs or a CPU and a GPU differ by 1e-4, a changed network by far more
+
+
+SMALL_CNN = "small-cnn"
+SPECTRUM = 64          # features of the spectrum branch
 
 
 @dataclass(frozen=True)
 class ModelOptions:
     """Which network, started from what, looking at what."""
 
-    backbone: str = option("resnet50", "any timm model name")
+    backbone: str = option("resnet50", f"any timm model name, or {SMALL_CNN}")
     weights: str = option("imagenet", "imagenet, none (from scratch), or a .safetensors or .pth file")
     size: int = option(128, "side of the input in px")
     centre: float = option(1.0, "share of the stored crop's side that is looked at, about its centre")
+    hidden: int = option(0, "units of a dense layer with ReLU between backbone and logit; 0 for none")
+    dropout: float = option(0.0, "share of the features dropped in training before the logit")
+    spectrum: bool = option(False, "a second branch that sees the log-magnitude spectrum of the picture")
 
     def __post_init__(self) -> None:
         if self.size < 16:
             raise ValueError(f"size must be at least 16 px, got {self.size}")
         if not 0 < self.centre <= 1:
             raise ValueError(f"centre must be more than 0 and at most 1, got {self.centre}")
+        if self.hidden < 0 or not 0 <= self.dropout < 1:
+            raise ValueError(f"hidden must be 0 or more (got {self.hidden}), dropout at least 0 and less than 1 "
+                             f"(got {self.dropout})")
 
 
 class FaceNet(torch.nn.Module):
-    """A timm network with one logit.
+    """A backbone with pooled features, perhaps a spectrum branch, and one logit.
 
     forward: uint8 or float (n, 3, size, size) RGB, values 0 to 255 -> float logits (n,), higher is faker.
+    card: backbone, size_px, mean, std, hidden, dropout, spectrum, as in the model card.
     """
 
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, body: torch.nn.Module, mean: tuple, std: tuple):
+    def __init__(self, card: dict[str, Any]):
         super().__init__()
-        self.body = body
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
+        self.body = _body(card["backbone"], card["size_px"])
+        self.register_buffer("mean", torch.tensor(card["mean"]).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(card["std"]).view(1, 3, 1, 1) * 255, persistent=False)
+        self.spectrum = Spectrum() if card["spectrum"] else None
+        width = self.body.head_hidden_size + (SPECTRUM if card["spectrum"] else 0)
+        layers: list[torch.nn.Module] = []
+        if card["hidden"]:
+            layers = [torch.nn.Linear(width, card["hidden"]), torch.nn.ReLU()]
+        last = torch.nn.Linear(card["hidden"] or width, 1)
+        torch.nn.init.normal_(last.weight, std=HEAD_STD)
+        torch.nn.init.zeros_(last.bias)
+        self.head = torch.nn.Sequential(*layers, torch.nn.Dropout(card["dropout"]), last)
+
+    def features(self, pictures: torch.Tensor) -> torch.Tensor:
+        """What the head sees, float (n, width)."""
+        normal = (pictures.float() - self.mean) / self.std
+        seen = self.body(normal.contiguous(memory_format=torch.channels_last))
+        return seen if self.spectrum is None else torch.cat([seen, self.spectrum(pictures)], 1)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        normal = (pictures.float() - self.mean) / self.std
-        return self.body(normal.contiguous(memory_format=torch.channels_last)).flatten()
+        return self.head(self.features(pictures)).flatten()
+
+
+class Spectrum(torch.nn.Module):
+    """Features of the log-magnitude spectrum: generators leave traces there that pixels hide (Durall et al. 2020)."""
+
+    def __init__(self):
+        super().__init__()
+        stages: list[torch.nn.Module] = []
+        for before, after in ((1, 16), (16, 32), (32, SPECTRUM)):
+            stages += [torch.nn.Conv2d(before, after, 3, 2, 1, bias=False), torch.nn.BatchNorm2d(after),
+                       torch.nn.ReLU()]
+        self.layers = torch.nn.Sequential(*stages, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """float or uint8 (n, 3, side, side), values 0 to 255 -> float (n, SPECTRUM)."""
+        with torch.autocast(pictures.device.type, enabled=False):  # half precision overflows at the zero frequency
+            grey = pictures.float().mean(1) / 255
+            spectrum = torch.fft.fftshift(torch.fft.fft2(grey, norm="ortho"), dim=(-2, -1)).abs()
+            logs = torch.log(spectrum + 1e-4)
+        return self.layers(logs[:, None] / 4)  # about unit spread
+
+
+class SmallCNN(torch.nn.Module):
+    """The third older project's network up to its logit: two convolutions and a dense layer, for pictures of 32 px."""
+
+    head_hidden_size = 128
+    pretrained_cfg = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "classifier": ()}
+
+    def __init__(self, size: int):
+        super().__init__()
+        nn = torch.nn
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.2),
+            nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.2),
+            nn.Flatten(), nn.Linear(64 * (size // 4) ** 2, self.head_hidden_size), nn.ReLU())
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.layers(pictures)
 
 
 def build(options: ModelOptions) -> tuple[FaceNet, dict[str, Any]]:
@@ -67,16 +132,13 @@ def build(options: ModelOptions) -> tuple[FaceNet, dict[str, Any]]:
 
     Raises OptionsError for an unknown backbone, WeightsError where pretrained weights cannot be had.
     """
-    body = _body(options.backbone, options.size)
-    load_weights(body, options.backbone, options.weights)
-    head = body.get_classifier()
-    if isinstance(head, torch.nn.Linear):
-        torch.nn.init.normal_(head.weight, std=HEAD_STD)
-        torch.nn.init.zeros_(head.bias)
-    mean, std = tuple(body.pretrained_cfg["mean"]), tuple(body.pretrained_cfg["std"])
-    card = {"backbone": options.backbone, "size_px": options.size, "centre": options.centre, "mean": list(mean),
-            "std": list(std), "weights": options.weights}
-    return FaceNet(body, mean, std).to(memory_format=torch.channels_last), card
+    config = _body(options.backbone, options.size).pretrained_cfg
+    card = {"backbone": options.backbone, "size_px": options.size, "centre": options.centre,
+            "mean": list(config["mean"]), "std": list(config["std"]), "weights": options.weights,
+            "hidden": options.hidden, "dropout": options.dropout, "spectrum": options.spectrum}
+    net = FaceNet(card)
+    load_weights(net.body, options.backbone, options.weights)
+    return net.to(memory_format=torch.channels_last), card
 
 
 def scores_of(net: FaceNet, pictures: torch.Tensor) -> torch.Tensor:
@@ -115,7 +177,7 @@ def load_checkpoint(path: Path, device: str = "cpu") -> tuple[FaceNet, dict[str,
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): train again or copy it again") from None
     try:
-        net = FaceNet(_body(card["backbone"], card["size_px"]), tuple(card["mean"]), tuple(card["std"]))
+        net = FaceNet(card)
         net.load_state_dict(state)
     except (OptionsError, RuntimeError, KeyError) as error:
         raise CheckpointError(f"{path} does not fit {card.get('backbone')} of this timm "
@@ -153,15 +215,18 @@ def versions() -> dict[str, str]:
 
 
 def _body(backbone: str, size: int) -> Any:
+    """The backbone without a classifier: pictures to pooled features, (n, head_hidden_size)."""
     import timm
 
+    if backbone == SMALL_CNN:
+        return SmallCNN(size)
     if backbone not in timm.list_models():
         close = difflib.get_close_matches(backbone, timm.list_models(), 5)
         raise OptionsError(f"timm has no model {backbone!r}" + (f"; near it: {', '.join(close)}" if close else ""))
     config = timm.get_pretrained_cfg(backbone)
     # Networks with position embeddings are built for one size; the others take any.
     sized: dict[str, Any] = {"img_size": size} if config is not None and config.fixed_input_size else {}
-    return timm.create_model(backbone, pretrained=False, num_classes=1, **sized)
+    return timm.create_model(backbone, pretrained=False, num_classes=0, **sized)
 
 
 def _probe(net: FaceNet, size: int) -> list[float]:

@@ -26,7 +26,6 @@ class ScoreOptions:
     """How crops are pushed through a network."""
 
     batch: int = option(32, "crops at once")
-    loaders: int | None = option(None, "processes that read crops, 0 for none (default: one per core, up to 8)")
     device: str = option("auto", "where the network runs: auto, cpu, cuda, cuda:1, mps")
 
     def __post_init__(self) -> None:
@@ -34,40 +33,24 @@ class ScoreOptions:
             raise ValueError(f"batch must be at least 1, got {self.batch}")
 
 
-def score_crops(net, card: dict[str, Any], rows: pd.DataFrame, folder: Path, options: ScoreOptions) -> np.ndarray:
-    """P(fake) in [0, 1] of each row's crop, float64 (n,). rows: columns crop and label; folder: OUT/faces."""
+def score_crops(net, card: dict[str, Any], rows: pd.DataFrame, out: Path, options: ScoreOptions) -> np.ndarray:
+    """P(fake) in [0, 1] of each row's crop, float64 (n,). rows: columns crop and label, of OUT/faces/faces.csv."""
     import numpy as np
     from tqdm import tqdm
 
     from classify.model import scores_of
+    from data.batches import Batches, InOrder
+    from data.pack import Pack
 
+    pack = Pack(out, card["size_px"], card["centre"])
+    batches = Batches(pack.pictures, pack.numbers(rows["crop"]), rows["label"], InOrder(len(rows), options.batch))
     scores = np.full(len(rows), np.nan)
     device = next(net.parameters()).device
     net.eval()
-    for pictures, _, numbers in tqdm(loader(rows, folder, card, options.batch, options.loaders), desc="score",
-                                     unit="batch", leave=False):
-        scores[numbers.numpy()] = scores_of(net, pictures.to(device)).cpu().numpy().astype(np.float64).round(6)
+    for batch in tqdm(batches, desc="score", unit="batch", leave=False):
+        scored = scores_of(net, batch.pictures.to(device)).cpu().numpy()
+        scores[batch.rows.numpy()] = scored.astype(np.float64).round(6)
     return scores
-
-
-def loader(rows: pd.DataFrame, folder: Path, card: dict[str, Any], batch: int, loaders: int | None, sampler=None,
-           drop_last: bool = False):
-    """Batches (uint8 pictures (n, 3, size, size), labels (n,), row numbers (n,)) of a table with crop and label."""
-    from torch.utils.data import DataLoader
-
-    from data.crops import Crops
-    from pipeline.parallel import cpu_count
-
-    workers = min(cpu_count(), 8, -(-len(rows) // batch)) if loaders is None else loaders
-    return DataLoader(Crops(rows, folder, card["size_px"], card["centre"]), batch, sampler=sampler,
-                      num_workers=workers, drop_last=drop_last, worker_init_fn=_one_thread,
-                      persistent_workers=workers > 0 and sampler is not None)
-
-
-def _one_thread(_: int) -> None:
-    import cv2
-
-    cv2.setNumThreads(0)
 
 
 def video_scores(videos: pd.DataFrame, frames: pd.DataFrame, card: dict[str, Any]) -> pd.DataFrame:
@@ -103,7 +86,7 @@ def score_held_out(out: Path, model: Path, options: ScoreOptions) -> dict[str, i
     held_out = split[split["part"].isin(["val", "test"])]
     faces = read_table(out / "faces" / "faces.csv", FACES)
     crops = faces[faces["crop"] != ""].merge(held_out[["video_id", "label"]], on="video_id")
-    crops["score"] = score_crops(net, card, crops, out / "faces", options)
+    crops["score"] = score_crops(net, card, crops, out, options)
     videos = read_table(out / "faces" / "videos.csv", VIDEOS)
     if missing := sorted(set(held_out["video_id"]) - set(videos["video_id"])):
         raise TableError(f"{len(missing)} held-out videos were never extracted (e.g. {missing[0]}): `make extract`")

@@ -4,55 +4,42 @@
     OUT/model/epochs.csv          losses, accuracies and validation video AUC per epoch
     OUT/model/run/                last and best state for RESUME=1, and TensorBoard's event file
 
-Class imbalance: each class weighs the same in the loss, however many crops it has (a crop weighs n / (2 n_class)), so
-scores are those of a world with as many fakes as reals. Only validation chooses: the epoch, the aggregation, the
-threshold. Test videos are not read here.
+Class imbalance: by default each class weighs the same in the loss, however many crops it has (a crop weighs
+n / (2 n_class)), so scores are those of a world with as many fakes as reals. Only validation chooses: the epoch, the
+aggregation, the threshold. Test videos are not read here.
+
+`torchrun --nproc-per-node 2 -m classify.train …` trains in several processes, on one node or many: the same batches,
+each divided among them.
 """
 from __future__ import annotations
 
 import argparse
-import functools
 import json
+import os
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pandas as pd
 
 from classify.aggregate import choose_aggregation, choose_threshold
 from classify.model import FaceNet, ModelOptions, build, save_checkpoint, versions
-from classify.score import ScoreOptions, loader, score_crops
+from classify.recipes import RECIPES, TrainOptions, defaults
+from classify.score import ScoreOptions, score_crops
 from classify.verdict import MIN_FACES
-from data.crops import AugmentOptions, EpochShuffle
+from data.augment import AugmentOptions
+from data.batches import Batches, EpochOrder, InOrder
+from data.pack import Pack
 from extract.faces import pick_device
 from pipeline.errors import CheckpointError, OutOfMemoryError, SplitError, command
-from pipeline.options import add_flags, as_record, from_flags, option
-from pipeline.tables import FACES, SPLIT, read_table, write_json
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """How the network is trained. The defaults are the baseline's."""
-
-    epochs: int = option(10, "passes over the training crops at most")
-    lr: float = option(1e-4, "learning rate of Adam")
-    patience: int = option(3, "stop after this many epochs without a better validation video AUC; 0 never stops early")
-    seed: int = option(0, "of the order of crops, the augmentation and the head")
-    resume: bool = option(False, "go on with an interrupted run")
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.patience < 0 or self.seed < 0:
-            raise ValueError(f"epochs must be at least 1 (got {self.epochs}), patience and seed at least 0 "
-                             f"(got {self.patience}, {self.seed})")
-        if not self.lr > 0:
-            raise ValueError(f"lr must be more than 0, got {self.lr}")
+from pipeline.options import add_flags, as_record, from_flags
+from pipeline.tables import FACES, INDEX, SPLIT, read_table, write_json
 
 
 def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: AugmentOptions,
           running: ScoreOptions) -> dict[str, Any]:
-    """Train on OUT's split and crops, write the checkpoint. Returns its card.
+    """Train on OUT's split and crops, write the checkpoint. Returns its card (in the first of several processes).
 
     Raises SplitError where training or validation has nothing to learn or choose from, WeightsError,
     OutOfMemoryError where the device has no room for a batch.
@@ -60,22 +47,26 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
     import lightning
     import torch
 
-    train_rows, val_rows = _parts(out)
+    train_rows, val_rows = _parts(out, training)
     device = pick_device(running.device)
     torch.manual_seed(training.seed)
     torch.set_flush_denormal(True)  # squares of tiny gradients in Adam's state made a CPU step ten times slower
     net, card = build(model)
-    made_from = {"model": as_record(model), "augmentation": as_record(augmentation), "lr": training.lr,
-                 "seed": training.seed, "batch": running.batch,
+    made_from = {"model": as_record(model), "augmentation": as_record(augmentation), "batch": running.batch,
+                 **{k: v for k, v in as_record(training).items() if k not in ("epochs", "patience", "resume")},
                  "split_hash": json.loads((out / "split.json").read_text())["split_hash"]}
     run = out / "model" / "run"
-    resume_from = _prepare_run(run, made_from, training.resume)
+    rank = _join(device)
+    resume_from = _first(rank, lambda: _prepare_run(run, made_from, training.resume))
+    pack = _first(rank, lambda: Pack(out, model.size, model.centre)) or Pack(out, model.size, model.centre)
     try:
-        best_epoch = _fit(net, card, train_rows, val_rows, out, run, training, augmentation, running, device,
+        best_epoch = _fit(net, pack, train_rows, val_rows, out, run, training, augmentation, running, device,
                           resume_from)
+        if rank:
+            return {}
         lightning.seed_everything(training.seed, verbose=False)
         net.to(device)
-        scores = score_crops(net, card, val_rows, out / "faces", running)
+        scores = score_crops(net, card, val_rows, out, running)
     except torch.OutOfMemoryError:
         raise OutOfMemoryError(f"{device} has no room for batches of {running.batch} at {model.size} px: "
                                f"try BATCH={max(1, running.batch // 2)}") from None
@@ -88,11 +79,32 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
                      if k != "resume"}, "versions": versions()})
 
 
-def _parts(out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows (video_id, label, crop) of the training and the validation crops."""
+def _join(device: str) -> int:
+    """This process' number among those that torchrun started, 0 alone."""
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        import torch
+
+        torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    return int(os.environ.get("RANK", 0))
+
+
+def _first(rank: int, make: Callable[[], Any]) -> Any:
+    """What `make` gives in the first process, which all wait for; the others get the same, or None if it is a Pack."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return make()
+    import torch
+
+    made = [make() if rank == 0 else None]
+    sent = [None if isinstance(made[0], Pack) else made[0]]
+    torch.distributed.broadcast_object_list(sent)
+    return made[0] if rank == 0 else sent[0]
+
+
+def _parts(out: Path, training: TrainOptions) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows (video_id, label, frame, crop) of the training and the validation crops."""
     split = read_table(out / "split.csv", SPLIT)
     faces = read_table(out / "faces" / "faces.csv", FACES)
-    crops = faces.loc[faces["crop"] != "", ["video_id", "crop"]].merge(split, on="video_id")
+    crops = faces.loc[faces["crop"] != "", ["video_id", "frame", "crop"]].merge(split, on="video_id")
     rows = {part: crops[crops["part"] == part].reset_index(drop=True) for part in ("train", "val")}
     if rows["train"]["label"].nunique() < 2:
         n_fake = int(rows["train"]["label"].sum())
@@ -103,7 +115,31 @@ def _parts(out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     if rows["val"]["label"].nunique() < 2:
         print("WARNING: validation has one class only: its video AUC is n/a, the epoch is chosen by loss and the "
               "threshold stays at .5", file=sys.stderr)
-    return rows["train"], rows["val"]
+    return _thinned(rows["train"], training), rows["val"]
+
+
+def _thinned(rows: pd.DataFrame, training: TrainOptions) -> pd.DataFrame:
+    """Without so many fakes that each real has more than `fakes_per_real`; whole videos go."""
+    if training.fakes_per_real is None:
+        return rows
+    most = training.fakes_per_real * int((rows["label"] == 0).sum())
+    fakes = rows[rows["label"] == 1].groupby("video_id").size()
+    fakes = fakes.sample(frac=1, random_state=training.seed)
+    dropped = set(fakes.index[fakes.cumsum() > most])
+    return rows[~rows["video_id"].isin(dropped)].reset_index(drop=True)
+
+
+def _partners(out: Path, rows: pd.DataFrame) -> list[list[int]]:
+    """For each row of a real, the rows of the fakes made from it at the same frame number."""
+    index = read_table(out / "index.csv", INDEX)
+    original = dict(zip(index["video_id"], index["original"]))
+    place = {(video, frame): row for row, (video, frame) in enumerate(zip(rows["video_id"], rows["frame"]))}
+    partners: list[list[int]] = [[] for _ in range(len(rows))]
+    for row, (video, frame) in enumerate(zip(rows["video_id"], rows["frame"])):
+        real = place.get((original.get(video, ""), frame))
+        if real is not None:
+            partners[real].append(row)
+    return partners
 
 
 def _prepare_run(run: Path, made_from: dict, resume: bool) -> str | None:
@@ -128,7 +164,7 @@ def _prepare_run(run: Path, made_from: dict, resume: bool) -> str | None:
     return None
 
 
-def _fit(net: FaceNet, card: dict, train_rows: pd.DataFrame, val_rows: pd.DataFrame, out: Path, run: Path,
+def _fit(net: FaceNet, pack: Pack, train_rows: pd.DataFrame, val_rows: pd.DataFrame, out: Path, run: Path,
          training: TrainOptions, augmentation: AugmentOptions, running: ScoreOptions, device: str,
          resume_from: str | None) -> int:
     """Run the epochs, leave the best one's weights in `net`, return its number from 1."""
@@ -137,18 +173,21 @@ def _fit(net: FaceNet, card: dict, train_rows: pd.DataFrame, val_rows: pd.DataFr
     from classify.learner import Learner, trainer
 
     n_fake = int(train_rows["label"].sum())
-    weights = tuple(len(train_rows) / (2 * n) for n in (len(train_rows) - n_fake, n_fake))
-    learner = Learner(net, (weights[0], weights[1]), val_rows, training.lr, augmentation, training.seed,
-                      out / "model" / "epochs.csv")
-    keeper, runner = trainer(run, device, training.epochs, training.patience)
-    read = functools.partial(loader, folder=out / "faces", card=card, batch=running.batch, loaders=running.loaders)
-    order = EpochShuffle(len(train_rows), training.seed)
+    weights = [len(train_rows) / (2 * n) for n in (len(train_rows) - n_fake, n_fake)]
+    learner = Learner(net, (weights[0], weights[1]) if training.balance == "loss" else (1.0, 1.0), val_rows, training,
+                      augmentation, out / "model" / "epochs.csv")
+    keeper, runner = trainer(run, device, training)
+    share = runner.global_rank, runner.world_size
+    where = f"cuda:{runner.local_rank}" if device.startswith("cuda") and runner.world_size > 1 else device
+    order = EpochOrder(train_rows["label"].to_numpy(), running.batch * share[1], training.seed, training.balance,
+                       _partners(out, train_rows) if training.balance == "pairs" else ())
     if resume_from:  # Lightning opens the loader before it tells the sampler which epoch a resumed run is in
         order.set_epoch(torch.load(resume_from, map_location="cpu", weights_only=True)["epoch"] + 1)
-    # drop_last: batch norm cannot learn from a last batch of one.
+    learn, look = (Batches(pack.pictures, pack.numbers(rows["crop"]), rows["label"], which, how, share, where)
+                   for rows, which, how in ((train_rows, order, (augmentation, training.seed)),
+                                            (val_rows, InOrder(len(val_rows), running.batch * share[1]), None)))
     try:
-        runner.fit(learner, read(train_rows, sampler=order, drop_last=len(train_rows) % running.batch == 1),
-                   read(val_rows), ckpt_path=resume_from, weights_only=True)
+        runner.fit(learner, learn, look, ckpt_path=resume_from, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt("RESUME=1 goes on with this run") from None
     best = torch.load(keeper.best_model_path, map_location="cpu", weights_only=True)
@@ -174,10 +213,15 @@ def _choices(val_rows: pd.DataFrame, scores) -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m classify.train", description="Train on the crops of a split.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run (OUT)")
+    parser.add_argument("--recipe", choices=RECIPES, default="baseline", help="; ".join(
+        f"{name}: {recipe.about}" for name, recipe in RECIPES.items()) + ". Every other flag changes it")
     add_flags(parser, ModelOptions, TrainOptions, AugmentOptions, ScoreOptions)
+    parser.set_defaults(**defaults(parser.parse_known_args(argv)[0].recipe))
     arguments = parser.parse_args(argv)
     card = train(arguments.out, from_flags(ModelOptions, arguments), from_flags(TrainOptions, arguments),
                  from_flags(AugmentOptions, arguments), from_flags(ScoreOptions, arguments))
+    if not card:  # one of several processes, not the first
+        return
     print(f"train: {card['model_id']}, best epoch {card['best_epoch']}; aggregation {card['aggregation']} "
           f"({card['aggregation_reason']}); threshold {card['threshold']} ({card['threshold_reason']})")
 

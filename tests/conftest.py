@@ -51,8 +51,8 @@ def demo_run(demo_corpus, tmp_path_factory) -> Path:
                     "--workers", "0", "--device", "cpu"]),
              (split, ["--index", f"{out}/index.csv", "--out", f"{out}/split.csv"]),
              (train, ["--out", str(out), "--backbone", "tf_efficientnet_lite0", "--size", "64", "--epochs", "1",
-                      "--loaders", "0", "--device", "cpu"]),
-             (score, ["--out", str(out), "--loaders", "0", "--device", "cpu"]),
+                      "--device", "cpu"]),
+             (score, ["--out", str(out), "--device", "cpu"]),
              (page, ["--out", str(out)])]
     for module, arguments in steps:
         assert module.main(arguments) == 0, module.__name__

@@ -5,7 +5,16 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from classify.model import FaceNet, ModelOptions, build, load_checkpoint, read_card, save_checkpoint, scores_of
+from classify.model import (
+    FaceNet,
+    ModelOptions,
+    Spectrum,
+    build,
+    load_checkpoint,
+    read_card,
+    save_checkpoint,
+    scores_of,
+)
 from classify.weights import PACKAGED, _packaged_lite0
 from pipeline.errors import CheckpointError, OptionsError, WeightsError
 
@@ -16,7 +25,7 @@ SMALL = ModelOptions(backbone="resnet10t", weights="none", size=32)
 def saved(tmp_path):
     torch.manual_seed(0)
     net, card = build(SMALL)
-    torch.nn.init.normal_(net.body.get_classifier().weight)
+    torch.nn.init.normal_(net.head[-1].weight)
     save_checkpoint(tmp_path / "m.safetensors", net, {**card, "versions": {"torch": "x"}})
     return tmp_path / "m.safetensors", net.eval()
 
@@ -44,10 +53,44 @@ def test_an_untrained_network_scores_about_one_half():
 def test_pictures_are_normalised_as_the_weights_expect():
     class Mean(torch.nn.Module):
         def forward(self, x):
-            return x.mean((2, 3)).sum(1)
+            return x.mean((2, 3))
 
-    net = FaceNet(Mean(), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    assert net(torch.full((1, 3, 4, 4), 255, dtype=torch.uint8)).item() == pytest.approx(3 * 2.0)
+    _, card = build(SMALL)
+    net = FaceNet({**card, "mean": [0.5] * 3, "std": [0.25] * 3})
+    net.body = Mean()
+    assert net.features(torch.full((1, 3, 4, 4), 255, dtype=torch.uint8)).tolist() == [[2.0] * 3]
+
+
+@pytest.mark.parametrize("options", [{"hidden": 16, "dropout": 0.5}, {"spectrum": True}, {"backbone": "small-cnn"}])
+def test_every_kind_of_network_learns_and_comes_back_from_its_checkpoint(tmp_path, options):
+    net, card = build(ModelOptions(**{**dict(backbone="resnet10t", weights="none", size=32), **options}))
+    for parameter in net.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter)
+    torch.nn.init.normal_(net.head[-1].weight)
+    net(some_pictures(64)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
+    save_checkpoint(tmp_path / "m.safetensors", net, {**card, "versions": {}})
+    loaded, _ = load_checkpoint(tmp_path / "m.safetensors")
+    assert torch.equal(scores_of(loaded, some_pictures()), scores_of(net.eval(), some_pictures()))
+
+
+def test_the_small_cnn_is_the_one_of_the_older_project():
+    net, _ = build(ModelOptions(backbone="small-cnn", weights="none", size=32, dropout=0.3))
+    kinds = [type(m).__name__ for m in net.modules() if not list(m.children())]
+    assert kinds == ["Conv2d", "ReLU", "MaxPool2d", "Dropout", "Conv2d", "ReLU", "MaxPool2d", "Dropout", "Flatten",
+                     "Linear", "ReLU", "Dropout", "Linear"]
+    # 3*9*32+32, 32*9*64+64, 64*8*8*128+128, 128+1
+    assert sum(p.numel() for p in net.parameters()) == 896 + 18496 + 524416 + 129
+
+
+def test_the_spectrum_branch_sees_what_pixels_of_equal_mean_hide():
+    """A fine grid that shifts by half its period is the same spectrum, and no grid is another one."""
+    torch.manual_seed(0)
+    branch = Spectrum().eval()
+    grid = (torch.arange(32) % 2 * 20.0 + 100).expand(1, 3, 32, 32)
+    moved, flat = branch(grid.roll(1, 3)), branch(torch.full((1, 3, 32, 32), 110.0))
+    assert torch.allclose(branch(grid), moved, atol=1e-6) and (moved - flat).abs().max() > 1e-4
 
 
 def test_a_checkpoint_gives_the_same_scores_and_its_card_back(saved):

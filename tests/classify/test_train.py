@@ -12,16 +12,17 @@ import pytest
 import torch
 
 from classify.model import ModelOptions, load_checkpoint, read_card
+from classify.recipes import RECIPES, TrainOptions
 from classify.score import ScoreOptions
-from classify.train import TrainOptions, main, train
-from data.crops import AugmentOptions
+from classify.train import main, train
+from data.augment import AugmentOptions
 from pipeline.errors import CheckpointError, OutOfMemoryError, SplitError
 from pipeline.tables import FACES, SPLIT, write_json, write_table
 
 SMALL = ModelOptions(backbone="resnet10t", weights="none", size=32)
-HERE = ScoreOptions(loaders=0, device="cpu", batch=16)
-FLAGS = ["--backbone", "resnet10t", "--weights", "none", "--size", "32", "--device", "cpu", "--loaders", "0", "--batch",
-         "16", "--lr", "1e-3"]
+HERE = ScoreOptions(device="cpu", batch=16)
+FLAGS = ["--backbone", "resnet10t", "--weights", "none", "--size", "32", "--device", "cpu", "--batch", "16", "--lr",
+         "1e-3"]
 
 
 @pytest.fixture
@@ -64,7 +65,8 @@ def test_a_difference_that_is_there_is_learned_and_the_checkpoint_carries_what_i
 def test_both_classes_weigh_the_same_in_the_loss(out):
     from classify.learner import Learner
 
-    learner = Learner(torch.nn.Identity(), (2.0, 2 / 3), pd.DataFrame(), 1e-3, AugmentOptions(), 0, out / "x.csv")
+    learner = Learner(torch.nn.Identity(), (2.0, 2 / 3), pd.DataFrame(), TrainOptions(), AugmentOptions(),
+                      out / "x.csv")
     # 12 reals at logit a and 36 fakes at logit a: the weighted loss has its minimum at 0, where the classes balance.
     labels = torch.tensor([0] * 12 + [1] * 36)
     slopes = []
@@ -147,3 +149,102 @@ def test_validation_of_one_class_is_said_aloud_and_gives_no_auc(out, capsys):
     assert "one class only" in capsys.readouterr().err and card["threshold"] == 0.5
     assert pd.read_csv(out / "model" / "epochs.csv")["val_video_auc"].isna().all()
     assert read_card(out / "model" / "model.safetensors")["chosen_on"]["aucs"] == {}
+
+
+def frozen_and_learned(monkeypatch, out, **options):
+    """Names of the backbone's tensors that changed during each epoch."""
+    from classify.learner import Learner
+
+    states = []
+    start, end = Learner.on_train_epoch_start, Learner.on_train_epoch_end
+
+    def on_start(self):
+        start(self)
+        self.before = {k: v.clone() for k, v in self.net.body.state_dict().items()}
+
+    def on_end(self):
+        end(self)
+        states.append({k for k, v in self.net.body.state_dict().items() if not torch.equal(v, self.before[k])})
+
+    monkeypatch.setattr(Learner, "on_train_epoch_start", on_start)
+    monkeypatch.setattr(Learner, "on_train_epoch_end", on_end)
+    train(out, SMALL, TrainOptions(patience=0, **options), AugmentOptions(), HERE)
+    return states
+
+
+def test_a_frozen_backbone_keeps_every_tensor_and_then_its_last_layers_learn(out, monkeypatch):
+    head, fine = frozen_and_learned(monkeypatch, out, epochs=2, head_epochs=1, unfreeze=5)
+    assert head == set()
+    assert fine and all(name.startswith("layer4") for name in fine)  # five layers from the end, batch norm included
+
+
+def test_without_a_limit_the_whole_backbone_learns_after_its_head(out, monkeypatch):
+    head, fine = frozen_and_learned(monkeypatch, out, epochs=2, head_epochs=1)
+    assert head == set() and any(name.startswith("conv1") for name in fine)
+
+
+def test_early_stopping_waits_for_the_frozen_epochs_to_end(out):
+    train(out, SMALL, TrainOptions(epochs=6, head_epochs=4, patience=1, lr=1e-9, fine_lr=1e-9), AugmentOptions(), HERE)
+    assert 5 <= len(pd.read_csv(out / "model" / "epochs.csv")) <= 6
+
+
+def test_averaged_weights_are_what_is_validated_and_kept(out):
+    """With a decay of nearly 1 they stay where they began, whatever the network learns."""
+    card = train(out, SMALL, TrainOptions(epochs=2, lr=1e-2, ema=0.99999, patience=0), AugmentOptions(), HERE)
+    epochs = pd.read_csv(out / "model" / "epochs.csv")
+    assert epochs["val_loss"].round(3).nunique() == 1 and epochs["train_loss"].iloc[1] < 0.6
+    assert card["training"]["ema"] == 0.99999
+
+
+def test_a_resumed_run_with_averaged_weights_and_two_phases_is_the_undisturbed_run(out):
+    flags = ["--out", str(out), "--patience", "0", "--head-epochs", "1", "--ema", "0.9", "--plateau", "--jpeg", "30",
+             *FLAGS]
+    assert main([*flags, "--epochs", "4"]) == 0
+    keep = out / "model" / "model.safetensors", out / "model" / "epochs.csv"
+    undisturbed = [path.read_bytes() for path in keep]
+    assert main([*flags, "--epochs", "2"]) == 0
+    assert main([*flags, "--epochs", "4", "--resume"]) == 0
+    assert keep[1].read_bytes() == undisturbed[1]
+    ours, theirs = (load_checkpoint(path)[0].state_dict() for path in (keep[0], _written(out, undisturbed[0])))
+    assert all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+def _written(out, content):
+    (out / "other.safetensors").write_bytes(content)
+    return out / "other.safetensors"
+
+
+def test_fakes_are_thinned_by_whole_videos_to_the_ratio_asked_for(out):
+    card = train(out, SMALL, TrainOptions(epochs=1, fakes_per_real=1.5), AugmentOptions(), HERE)
+    assert card["trained_on"] == {"n_videos": 12 + 18, "n_crops": 90, "n_real_crops": 36}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_trains_and_its_options_are_what_it_says(out, recipe):
+    small = {"backbone": "resnet10t"} if recipe != "small-cnn" else {}
+    flags = {"weights": "none", "size": 32, "epochs": 2, "batch": 16, "device": "cpu", **small}
+    if RECIPES[recipe].options.get("head_epochs"):
+        flags["head_epochs"] = 1
+    assert main(["--out", str(out), "--recipe", recipe, *(
+        part for key, value in flags.items() for part in (f"--{key.replace('_', '-')}", str(value)))]) == 0
+    card = read_card(out / "model" / "model.safetensors")
+    said = {**card["training"], **{k: card[k] for k in ("hidden", "dropout", "backbone")}}
+    for key, value in RECIPES[recipe].options.items():
+        assert key in flags or said[key] == value, key
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does_and_see_each_crop_once(out):
+    """Frozen batch norm and augmentation by row: only the order of additions differs."""
+    flags = ["--out", str(out), *FLAGS, "--epochs", "2", "--head-epochs", "1", "--unfreeze", "1", "--patience", "0",
+             "--precision", "fp32"]
+    assert main([*flags]) == 0
+    alone, epochs = load_checkpoint(out / "model" / "model.safetensors")[0], pd.read_csv(out / "model" / "epochs.csv")
+    flags[flags.index("--batch") + 1] = "8"  # a process; together 16
+    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
+                    "classify.train", *flags], check=True, capture_output=True, env={**os.environ, "CI": "1"})
+    together = load_checkpoint(out / "model" / "model.safetensors")[0]
+    for (name, a), b in zip(alone.state_dict().items(), together.state_dict().values()):
+        assert torch.allclose(a, b, atol=1e-5), name
+    columns = ["train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_video_auc"]
+    assert np.allclose(pd.read_csv(out / "model" / "epochs.csv")[columns], epochs[columns], atol=1e-4)

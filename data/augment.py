@@ -1,0 +1,116 @@
+"""Training crops varied: what a camera, an encoder and a messenger may do to a face, drawn anew every epoch.
+
+Each crop's draws hang on (seed, epoch, its row) alone: not on the batch that it is in, the process or the device.
+`degrade` works on the CPU with OpenCV's own JPEG; `augment` is one batched affine map and arithmetic on the device.
+"""
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Sequence
+
+import numpy as np
+import torch
+
+from pipeline.options import option
+from pipeline.parallel import cpu_count
+
+DRAWS = 16  # uniform numbers in [0, 1) per crop; each use has its own, so that an option changes no other's draw
+SOME = 0.5  # share of the crops that a degradation falls on
+
+
+@dataclass(frozen=True)
+class AugmentOptions:
+    """How training crops are varied. Each crop gets a new draw every epoch; half of them each degradation."""
+
+    rotate: float = option(15.0, "largest rotation either way, in degrees")
+    shift: float = option(0.1, "largest shift along each axis, as a share of the side")
+    zoom: float = option(0.0, "largest change of size either way, as a share")
+    flip: bool = option(True, "mirror every other crop left to right")
+    colour: float = option(0.0, "largest change of brightness, contrast and saturation, as a share")
+    cutout: float = option(0.0, "largest side of a grey square put over half of the crops, as a share of the side")
+    downscale: float = option(1.0, "smallest size that half of the crops are shrunk to and enlarged again, as a share")
+    blur: float = option(0.0, "largest standard deviation in px of a Gaussian blur of half of the crops")
+    jpeg: int = option(100, "lowest JPEG quality (to 95) that half of the crops are stored with; 100 for none")
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("rotate", 0, 180), ("shift", 0, .9), ("zoom", 0, .9), ("colour", 0, 1),
+                                ("cutout", 0, 1), ("downscale", .05, 1), ("blur", 0, 50), ("jpeg", 1, 100)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must be between {low} and {high}, got {getattr(self, name)}")
+
+    @property
+    def degrades(self) -> bool:
+        return self.downscale < 1 or self.blur > 0 or self.jpeg < 100
+
+
+def draws(rows: Sequence[int], seed: int, epoch: int) -> np.ndarray:
+    """Uniform numbers in [0, 1), float64 (n, DRAWS), of these rows in this epoch."""
+    return np.stack([np.random.default_rng((seed, epoch, int(row))).random(DRAWS) for row in rows])
+
+
+def degrade(pictures: np.ndarray, options: AugmentOptions, drawn: np.ndarray) -> np.ndarray:
+    """Shrink, blur and compress. pictures: uint8 RGB (n, side, side, 3); drawn: of `draws`. Returns the same shape."""
+    if not options.degrades:
+        return pictures
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        return np.stack(list(pool.map(lambda pair: _degraded(pair[0], options, pair[1]), zip(pictures, drawn))))
+
+
+def _degraded(picture: np.ndarray, options: AugmentOptions, u: np.ndarray) -> np.ndarray:
+    import cv2
+
+    side = picture.shape[0]
+    if options.downscale < 1 and u[8] < SOME:
+        small = max(4, round(side * (options.downscale + u[9] * (1 - options.downscale))))
+        how = (cv2.INTER_AREA, cv2.INTER_LINEAR)[int(u[15] * 2)]  # encoders and messengers are not all careful
+        picture = cv2.resize(cv2.resize(picture, (small, small), interpolation=how), (side, side),
+                             interpolation=cv2.INTER_LINEAR)
+    if options.blur > 0 and u[10] < SOME:
+        picture = cv2.GaussianBlur(picture, (0, 0), max(0.05, float(u[11]) * options.blur))
+    if options.jpeg < 100 and u[12] < SOME:
+        quality = round(options.jpeg + u[13] * (95 - options.jpeg))
+        _, stored = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+        picture = np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR))[..., ::-1]
+    return picture
+
+
+def augment(batch: torch.Tensor, options: AugmentOptions, drawn: np.ndarray) -> torch.Tensor:
+    """Rotate, shift, zoom and mirror in one resampling, then change colours and cover a square.
+
+    batch: uint8 or float (n, 3, side, side), values 0 to 255, on any device; drawn: of `draws`. Returns float32 of the
+    same shape and range; what a map brings in from outside the picture repeats its mirrored edge.
+    """
+    n = len(batch)
+    signed = 2 * drawn - 1
+    angle, scale = np.radians(options.rotate * signed[:, 0]), 1 / (1 + options.zoom * signed[:, 3])
+    shift = 2 * options.shift * signed[:, 1:3]  # grid coordinates: the picture spans -1 to 1
+    mirror = np.where(options.flip & (drawn[:, 4] < 0.5), -1.0, 1.0)
+    affine = np.stack([np.stack([mirror * scale * np.cos(angle), -scale * np.sin(angle), shift[:, 0]], 1),
+                       np.stack([mirror * scale * np.sin(angle), scale * np.cos(angle), shift[:, 1]], 1)], 1)
+    maps = torch.from_numpy(affine).to(batch.device, torch.float32)
+    grid = torch.nn.functional.affine_grid(maps, list(batch.shape), align_corners=False)
+    pictures = torch.nn.functional.grid_sample(batch.float(), grid, mode="bilinear", padding_mode="reflection",
+                                               align_corners=False)
+    if options.colour:
+        change = torch.from_numpy(1 + options.colour * signed[:, 5:8]).to(batch.device, torch.float32)
+        bright, contrast, saturation = change.T.reshape(3, n, 1, 1, 1)
+        pictures = pictures * bright
+        middle = pictures.mean((1, 2, 3), keepdim=True)
+        pictures = middle + (pictures - middle) * contrast
+        grey = pictures.mean(1, keepdim=True)
+        pictures = (grey + (pictures - grey) * saturation).clamp(0, 255)
+    if options.cutout:
+        pictures = _cover(pictures, options.cutout, drawn[:, [14, 9, 11, 13]])
+    return pictures
+
+
+def _cover(pictures: torch.Tensor, largest: float, u: np.ndarray) -> torch.Tensor:
+    """A mid-grey square over some pictures. u: float64 (n, 4), whether, side, x and y in [0, 1)."""
+    side = pictures.shape[-1]
+    length = largest * u[:, 1:2] * (u[:, :1] < SOME)
+    start = u[:, 2:4] * (1 - length)
+    places = (np.arange(side) + 0.5) / side
+    inside = (places >= start[..., None]) & (places < start[..., None] + length[..., None])  # (n, x and y, side)
+    covered = torch.from_numpy(inside[:, 1, :, None] & inside[:, 0, None, :]).to(pictures.device)
+    return torch.where(covered[:, None], 127.5, pictures)
