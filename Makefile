@@ -116,8 +116,14 @@ demo: setup ## draw a small corpus of nobody's faces, run the whole path on it, 
 bench-extract: setup ## what extraction costs against the usual loop, as ratios with their limits (minutes)
 	@$(RUN) extract.bench $(addprefix --corpus ,$(wildcard $(or $(DEEPFAKE_SHARED),../shared)/corpus))
 
-test: setup ## run the tests
-	$(VENV)/bin/python -m pytest
+test: setup $(VENV)/moto/.done ## run the tests
+	MOTO_SERVER=$(VENV)/moto/bin/moto_server $(VENV)/bin/python -m pytest
+
+# A local S3 server for the tests, in an environment of its own: it wants an older python-dateutil than ours.
+$(VENV)/moto/.done: $(VENV)/.done
+	$(PYTHON) -m venv $(VENV)/moto
+	$(VENV)/moto/bin/pip install -q --disable-pip-version-check 'moto[s3]==5.2.5' 'flask==3.1.3' 'flask-cors==6.0.5'
+	@touch $@
 
 lint: setup ## flake8, isort, mypy, and that imports point upstream only
 	$(VENV)/bin/flake8
