@@ -67,6 +67,22 @@ def video_scores(videos: pd.DataFrame, frames: pd.DataFrame, card: dict[str, Any
     return out
 
 
+def held_out_scores(out: Path, net, card: dict[str, Any],
+                    options: ScoreOptions) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows of tables.FRAME_SCORES and tables.VIDEO_SCORES of OUT's validation and test videos; nothing is written."""
+    split = read_table(out / "split.csv", SPLIT)
+    held_out = split[split["part"].isin(["val", "test"])]
+    faces = read_table(out / "faces" / "faces.csv", FACES)
+    crops = faces[faces["crop"] != ""].merge(held_out[["video_id", "label"]], on="video_id")
+    crops["score"] = score_crops(net, card, crops, out, options)
+    videos = read_table(out / "faces" / "videos.csv", VIDEOS)
+    if missing := sorted(set(held_out["video_id"]) - set(videos["video_id"])):
+        raise TableError(f"{len(missing)} held-out videos were never extracted (e.g. {missing[0]}): `make extract`")
+    methods = read_table(out / "index.csv", INDEX)[["video_id", "method"]]
+    rows = held_out.merge(videos.drop(columns="label"), on="video_id").merge(methods, on="video_id")
+    return crops, video_scores(rows, crops, card)
+
+
 def score_held_out(out: Path, model: Path, options: ScoreOptions) -> dict[str, int]:
     """Score the validation and test videos below `out` and write the three files. Returns counts per verdict.
 
@@ -77,22 +93,12 @@ def score_held_out(out: Path, model: Path, options: ScoreOptions) -> dict[str, i
     from classify.model import load_checkpoint
     from extract.faces import pick_device
 
-    split = read_table(out / "split.csv", SPLIT)
     split_hash = json.loads((out / "split.json").read_text())["split_hash"]
     net, card = load_checkpoint(model, pick_device(options.device))
     if card["split_hash"] != split_hash:
         raise SplitError(f"{model} was trained on another split ({card['split_hash'][:8]}, here {split_hash[:8]}), so "
                          "its training videos may be test videos here: `make train` again, or restore its split")
-    held_out = split[split["part"].isin(["val", "test"])]
-    faces = read_table(out / "faces" / "faces.csv", FACES)
-    crops = faces[faces["crop"] != ""].merge(held_out[["video_id", "label"]], on="video_id")
-    crops["score"] = score_crops(net, card, crops, out, options)
-    videos = read_table(out / "faces" / "videos.csv", VIDEOS)
-    if missing := sorted(set(held_out["video_id"]) - set(videos["video_id"])):
-        raise TableError(f"{len(missing)} held-out videos were never extracted (e.g. {missing[0]}): `make extract`")
-    methods = read_table(out / "index.csv", INDEX)[["video_id", "method"]]
-    rows = held_out.merge(videos.drop(columns="label"), on="video_id").merge(methods, on="video_id")
-    rows = video_scores(rows, crops, card)
+    crops, rows = held_out_scores(out, net, card, options)
     write_table(out / "scores" / "frames.csv", crops, FRAME_SCORES)
     write_json(out / "scores" / "run.json", card)
     write_table(out / "scores" / "videos.csv", rows, VIDEO_SCORES)

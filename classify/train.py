@@ -38,9 +38,10 @@ from pipeline.tables import FACES, INDEX, SPLIT, read_table, write_json
 
 
 def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: AugmentOptions,
-          running: ScoreOptions) -> dict[str, Any]:
+          running: ScoreOptions, folder: Path | None = None) -> dict[str, Any]:
     """Train on OUT's split and crops, write the checkpoint. Returns its card (in the first of several processes).
 
+    folder: where checkpoint, epochs.csv and run/ go (default OUT/model).
     Raises SplitError where training or validation has nothing to learn or choose from, WeightsError,
     OutOfMemoryError where the device has no room for a batch.
     """
@@ -55,7 +56,8 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
     made_from = {"model": as_record(model), "augmentation": as_record(augmentation), "batch": running.batch,
                  **{k: v for k, v in as_record(training).items() if k not in ("epochs", "patience", "resume")},
                  "split_hash": json.loads((out / "split.json").read_text())["split_hash"]}
-    run = out / "model" / "run"
+    folder = folder or out / "model"
+    run = folder / "run"
     rank = _join(device)
     resume_from = _first(rank, lambda: _prepare_run(run, made_from, training.resume))
     pack = _first(rank, lambda: Pack(out, model.size, model.centre)) or Pack(out, model.size, model.centre)
@@ -70,7 +72,7 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
     except torch.OutOfMemoryError:
         raise OutOfMemoryError(f"{device} has no room for batches of {running.batch} at {model.size} px: "
                                f"try BATCH={max(1, running.batch // 2)}") from None
-    return save_checkpoint(out / "model" / "model.safetensors", net, {
+    return save_checkpoint(folder / "model.safetensors", net, {
         **card, **_choices(val_rows, scores), **json.loads((out / "faces" / "options.json").read_text()),
         "split_hash": made_from["split_hash"], "best_epoch": best_epoch, "calibration": None,
         "trained_on": {"n_videos": int(train_rows["video_id"].nunique()), "n_crops": len(train_rows),
@@ -175,7 +177,7 @@ def _fit(net: FaceNet, pack: Pack, train_rows: pd.DataFrame, val_rows: pd.DataFr
     n_fake = int(train_rows["label"].sum())
     weights = [len(train_rows) / (2 * n) for n in (len(train_rows) - n_fake, n_fake)]
     learner = Learner(net, (weights[0], weights[1]) if training.balance == "loss" else (1.0, 1.0), val_rows, training,
-                      augmentation, out / "model" / "epochs.csv")
+                      augmentation, run.with_name("epochs.csv"))
     keeper, runner = trainer(run, device, training)
     share = runner.global_rank, runner.world_size
     where = f"cuda:{runner.local_rank}" if device.startswith("cuda") and runner.world_size > 1 else device
@@ -209,17 +211,23 @@ def _choices(val_rows: pd.DataFrame, scores) -> dict[str, Any]:
             "chosen_on": {"n_videos": len(clips), "n_fake": sum(labels), "aucs": rule.aucs}}
 
 
-@command
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m classify.train", description="Train on the crops of a split.")
+def parse(argv: list[str] | None, prog: str = "python -m classify.train") -> tuple[
+        Path, ModelOptions, TrainOptions, AugmentOptions, ScoreOptions]:
+    """OUT and the options that the flags of `make train` say, a recipe among them. Raises OptionsError."""
+    parser = argparse.ArgumentParser(prog=prog, description="Train on the crops of a split.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run (OUT)")
     parser.add_argument("--recipe", choices=RECIPES, default="baseline", help="; ".join(
         f"{name}: {recipe.about}" for name, recipe in RECIPES.items()) + ". Every other flag changes it")
     add_flags(parser, ModelOptions, TrainOptions, AugmentOptions, ScoreOptions)
     parser.set_defaults(**defaults(parser.parse_known_args(argv)[0].recipe))
     arguments = parser.parse_args(argv)
-    card = train(arguments.out, from_flags(ModelOptions, arguments), from_flags(TrainOptions, arguments),
-                 from_flags(AugmentOptions, arguments), from_flags(ScoreOptions, arguments))
+    return (arguments.out, from_flags(ModelOptions, arguments), from_flags(TrainOptions, arguments),
+            from_flags(AugmentOptions, arguments), from_flags(ScoreOptions, arguments))
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    card = train(*parse(argv))
     if not card:  # one of several processes, not the first
         return
     print(f"train: {card['model_id']}, best epoch {card['best_epoch']}; aggregation {card['aggregation']} "
