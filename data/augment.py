@@ -89,9 +89,10 @@ def augment(batch: torch.Tensor, options: AugmentOptions, drawn: np.ndarray) -> 
     affine = np.stack([np.stack([mirror * scale * np.cos(angle), -scale * np.sin(angle), shift[:, 0]], 1),
                        np.stack([mirror * scale * np.sin(angle), scale * np.cos(angle), shift[:, 1]], 1)], 1)
     maps = torch.from_numpy(affine).to(batch.device, torch.float32)
-    grid = torch.nn.functional.affine_grid(maps, list(batch.shape), align_corners=False)
-    pictures = torch.nn.functional.grid_sample(batch.float(), grid, mode="bilinear", padding_mode="reflection",
-                                               align_corners=False)
+    with torch.autocast(batch.device.type, enabled=False):  # in bf16 a place of the grid is half a pixel off
+        grid = torch.nn.functional.affine_grid(maps, list(batch.shape), align_corners=False)
+        pictures = torch.nn.functional.grid_sample(batch.float(), grid, mode="bilinear", padding_mode="reflection",
+                                                   align_corners=False)
     if options.colour:
         change = torch.from_numpy(1 + options.colour * signed[:, 5:8]).to(batch.device, torch.float32)
         bright, contrast, saturation = change.T.reshape(3, n, 1, 1, 1)

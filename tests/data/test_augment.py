@@ -32,6 +32,13 @@ def test_no_augmentation_changes_nothing():
     assert torch.allclose(augment(batch, AugmentOptions(**STILL), draws(range(4), 0, 0)), batch.float(), atol=1e-2)
 
 
+def test_bf16_training_sees_the_same_pictures():
+    batch, some = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8), draws(range(4), 0, 0)
+    exact = augment(batch, AugmentOptions(), some)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(augment(batch, AugmentOptions(), some), exact)
+
+
 def test_flipping_mirrors_about_half_the_pictures_and_nothing_else():
     places = bright(drawn(AugmentOptions(**{**STILL, "flip": True}))).round()
     assert set(map(tuple, places.tolist())) == {(8.0, -4.0), (-8.0, -4.0)}
