@@ -48,7 +48,7 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
     import lightning
     import torch
 
-    train_rows, val_rows = _parts(out, training)
+    train_rows, val_rows = parts_of(out, training)
     device = pick_device(running.device)
     torch.manual_seed(training.seed)
     torch.set_flush_denormal(True)  # squares of tiny gradients in Adam's state made a CPU step ten times slower
@@ -102,7 +102,7 @@ def _first(rank: int, make: Callable[[], Any]) -> Any:
     return made[0] if rank == 0 else sent[0]
 
 
-def _parts(out: Path, training: TrainOptions) -> tuple[pd.DataFrame, pd.DataFrame]:
+def parts_of(out: Path, training: TrainOptions) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows (video_id, label, frame, crop) of the training and the validation crops."""
     split = read_table(out / "split.csv", SPLIT)
     faces = read_table(out / "faces" / "faces.csv", FACES)
