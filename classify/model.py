@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import importlib
 import json
 import os
 from dataclasses import dataclass
@@ -168,6 +169,8 @@ def load_checkpoint(path: Path, device: str = "cpu") -> tuple[FaceNet, dict[str,
     Raises CheckpointError when the file is missing, damaged, of another format, or no longer gives the scores it gave
     when it was saved.
     """
+    if path.suffix == ".keras":
+        return importlib.import_module("classify.keras_model").load_checkpoint(path, device)
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -192,6 +195,8 @@ def load_checkpoint(path: Path, device: str = "cpu") -> tuple[FaceNet, dict[str,
 
 def read_card(path: Path) -> dict[str, Any]:
     """The model card alone: no tensors are read. Raises CheckpointError."""
+    if path.suffix == ".keras":
+        return importlib.import_module("classify.keras_model").read_card(path)
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
