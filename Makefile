@@ -33,7 +33,7 @@ switches = $(strip $(foreach v,$(1),$(if $(call yes,$(v)),$(call flag,$(v)))))
 # FLIP=1 is --flip and FLIP=0 is --no-flip: a recipe may have either.
 either = $(strip $(foreach v,$(1),$(if $(call given,$(v)),--$(if $(call yes,$(v)),,no-)$(patsubst --%,%,$(call flag,$(v))))))
 
-.PHONY: help setup check index extract split train score report demo bench-extract test lint FORCE
+.PHONY: help setup check index extract split train score report augment-sheet demo bench-extract test lint FORCE
 .DEFAULT_GOAL := help
 
 help:
@@ -72,6 +72,9 @@ train: $(OUT)/model/model.safetensors ## train a network on the training crops (
 score: $(OUT)/scores/videos.csv ## score the held-out videos
 
 report: $(OUT)/report/report.html ## metrics, figures and one page
+
+augment-sheet: $(OUT)/faces/videos.csv $(OUT)/split.csv ## draw what training with these options sees of some crops: OUT/augment.png
+	@$(RUN) classify.augment_sheet --out $(OUT) $(call flags,$(TRAIN_OPTIONS)) $(call either,$(TRAIN_SWITCHES))
 
 # The index is always made again, but rewritten only when it differs: nothing downstream runs without need.
 $(OUT)/index.csv: FORCE $(VENV)/.done
