@@ -28,6 +28,9 @@ class TrainOptions:
     fakes_per_real: float | None = option(None, "training fakes kept for each training real, at most (default: all)")
     smoothing: float = option(0.0, "label smoothing: a fake's target is 1 minus this, a real's is this")
     ema: float = option(0.0, "decay per step of the averaged weights that are validated and kept; 0 for none")
+    begin: str | None = option(None, "a trained checkpoint to go on from; the options of the network are then its own")
+    replay_from: str | None = option(None, "OUT of the run that it was trained in: crops of it are learned again")
+    replay: float = option(0.5, "share of the training crops that come from there")
     seed: int = option(0, "of the order of crops, the augmentation and the head")
     precision: str = option("auto", "bf16 where the device has it, else fp32; or one of the two",
                             choices=("auto", "fp32", "bf16"))
@@ -44,6 +47,10 @@ class TrainOptions:
             raise ValueError(f"lr and fine_lr must be more than 0, got {self.lr} and {self.fine_lr}")
         if self.fakes_per_real is not None and not self.fakes_per_real > 0:
             raise ValueError(f"fakes_per_real must be more than 0, got {self.fakes_per_real}")
+        if not 0 < self.replay < 1:
+            raise ValueError(f"replay must be more than 0 and less than 1, got {self.replay}")
+        if self.replay_from and not self.begin:
+            raise ValueError("replay_from needs begin, the checkpoint that was trained there")
         if not 0 <= self.smoothing < 0.5 or not 0 <= self.ema < 1:
             raise ValueError(f"smoothing must be at least 0 and less than .5 (got {self.smoothing}), ema at least 0 "
                              f"and less than 1 (got {self.ema})")

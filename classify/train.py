@@ -23,18 +23,19 @@ from typing import Any, Callable
 
 import pandas as pd
 
-from classify.aggregate import choose_aggregation, choose_threshold
-from classify.model import FaceNet, ModelOptions, build, save_checkpoint, versions
+from classify.aggregate import DEFAULT_RULE, aggregate, auc, choose_aggregation, choose_threshold
+from classify.material import Material, parts_of, partners
+from classify.material import material as read_material
+from classify.model import FaceNet, ModelOptions, build, load_checkpoint, save_checkpoint, versions
 from classify.recipes import RECIPES, TrainOptions, defaults
 from classify.score import ScoreOptions, score_crops
 from classify.verdict import MIN_FACES
 from data.augment import AugmentOptions
 from data.batches import Batches, EpochOrder, InOrder
-from data.pack import Pack
 from extract.faces import pick_device
-from pipeline.errors import CheckpointError, OutOfMemoryError, SplitError, command
+from pipeline.errors import CheckpointError, OutOfMemoryError, command
 from pipeline.options import add_flags, as_record, from_flags
-from pipeline.tables import FACES, INDEX, SPLIT, read_table, write_json
+from pipeline.tables import write_json
 
 
 def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: AugmentOptions,
@@ -48,11 +49,10 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
     import lightning
     import torch
 
-    train_rows, val_rows = parts_of(out, training)
     device = pick_device(running.device)
     torch.manual_seed(training.seed)
     torch.set_flush_denormal(True)  # squares of tiny gradients in Adam's state made a CPU step ten times slower
-    net, card = build(model)
+    net, card = _begin(model, training)
     made_from = {"model": as_record(model), "augmentation": as_record(augmentation), "batch": running.batch,
                  **{k: v for k, v in as_record(training).items() if k not in ("epochs", "patience", "resume")},
                  "split_hash": json.loads((out / "split.json").read_text())["split_hash"]}
@@ -60,25 +60,49 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
     run = folder / "run"
     rank = _join(device)
     resume_from = _first(rank, lambda: _prepare_run(run, made_from, training.resume))
-    pack = _first(rank, lambda: Pack(out, model.size, model.centre)) or Pack(out, model.size, model.centre)
+    material = _first(rank, lambda: read_material(out, card["size_px"], card["centre"], training)) \
+        or read_material(out, card["size_px"], card["centre"], training)
     try:
-        best_epoch = _fit(net, pack, train_rows, val_rows, out, run, training, augmentation, running, device,
-                          resume_from)
+        before = _validation_aucs(net.to(device), card, out, training, running) if training.begin and not rank else {}
+        best_epoch = _fit(net, material, out, run, training, augmentation, running, device, resume_from)
         if rank:
             return {}
         lightning.seed_everything(training.seed, verbose=False)
         net.to(device)
-        scores = score_crops(net, card, val_rows, out, running)
+        scores = score_crops(net, card, material.val, out, running)
+        after = _validation_aucs(net, card, out, training, running) if training.begin else {}
     except torch.OutOfMemoryError:
         raise OutOfMemoryError(f"{device} has no room for batches of {running.batch} at {model.size} px: "
                                f"try BATCH={max(1, running.batch // 2)}") from None
     return save_checkpoint(folder / "model.safetensors", net, {
-        **card, **_choices(val_rows, scores), **json.loads((out / "faces" / "options.json").read_text()),
+        **card, **_choices(material.val, scores), **json.loads((out / "faces" / "options.json").read_text()),
         "split_hash": made_from["split_hash"], "best_epoch": best_epoch, "calibration": None,
-        "trained_on": {"n_videos": int(train_rows["video_id"].nunique()), "n_crops": len(train_rows),
-                       "n_real_crops": int((train_rows["label"] == 0).sum())},
+        "trained_on": {"n_videos": int(material.train["video_id"].nunique()), "n_crops": len(material.train),
+                       "n_real_crops": int((material.train["label"] == 0).sum()), "n_replayed": material.n_replayed},
+        "continued": {"from": card.get("model_id"), "val_video_auc": {
+            name: [before[name], after[name]] for name in before}} if training.begin else None,
         "training": {k: v for k, v in {**as_record(training), **as_record(augmentation), "batch": running.batch}.items()
                      if k != "resume"}, "versions": versions()})
+
+
+def _begin(model: ModelOptions, training: TrainOptions) -> tuple[FaceNet, dict[str, Any]]:
+    """A new network, or the one to go on with; its card's choices are made anew."""
+    if not training.begin:
+        return build(model)
+    net, card = load_checkpoint(Path(training.begin))
+    return net.train(), card
+
+
+def _validation_aucs(net: FaceNet, card: dict, out: Path, training: TrainOptions, running: ScoreOptions
+                     ) -> dict[str, float | None]:
+    """Video AUC on the validation videos of this run, and of the run whose crops are replayed."""
+    found = {}
+    for folder in filter(None, (str(out), training.replay_from)):
+        rows = parts_of(Path(folder), training)[1]
+        videos = rows.assign(score=score_crops(net, card, rows, Path(folder), running)).groupby("video_id").agg(
+            label=("label", "first"), score=("score", lambda s: aggregate(s.to_numpy(), DEFAULT_RULE)))
+        found[folder] = auc(videos["score"].to_numpy(), videos["label"].to_numpy())
+    return found
 
 
 def _join(device: str) -> int:
@@ -91,57 +115,15 @@ def _join(device: str) -> int:
 
 
 def _first(rank: int, make: Callable[[], Any]) -> Any:
-    """What `make` gives in the first process, which all wait for; the others get the same, or None if it is a Pack."""
+    """What `make` gives in the first process, which all wait for; the others get the same, but of a Material None."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return make()
     import torch
 
     made = [make() if rank == 0 else None]
-    sent = [None if isinstance(made[0], Pack) else made[0]]
+    sent = [None if isinstance(made[0], Material) else made[0]]
     torch.distributed.broadcast_object_list(sent)
     return made[0] if rank == 0 else sent[0]
-
-
-def parts_of(out: Path, training: TrainOptions) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows (video_id, label, frame, crop) of the training and the validation crops."""
-    split = read_table(out / "split.csv", SPLIT)
-    faces = read_table(out / "faces" / "faces.csv", FACES)
-    crops = faces.loc[faces["crop"] != "", ["video_id", "frame", "crop"]].merge(split, on="video_id")
-    rows = {part: crops[crops["part"] == part].reset_index(drop=True) for part in ("train", "val")}
-    if rows["train"]["label"].nunique() < 2:
-        n_fake = int(rows["train"]["label"].sum())
-        raise SplitError(f"training has {len(rows['train']) - n_fake} real and {n_fake} fake crops, both are needed: "
-                         "look at faces/videos.csv and at the split")
-    if rows["val"].empty:
-        raise SplitError("validation has no crop, and nothing else may choose the epoch: use a larger corpus or VAL=")
-    if rows["val"]["label"].nunique() < 2:
-        print("WARNING: validation has one class only: its video AUC is n/a, the epoch is chosen by loss and the "
-              "threshold stays at .5", file=sys.stderr)
-    return _thinned(rows["train"], training), rows["val"]
-
-
-def _thinned(rows: pd.DataFrame, training: TrainOptions) -> pd.DataFrame:
-    """Without so many fakes that each real has more than `fakes_per_real`; whole videos go."""
-    if training.fakes_per_real is None:
-        return rows
-    most = training.fakes_per_real * int((rows["label"] == 0).sum())
-    fakes = rows[rows["label"] == 1].groupby("video_id").size()
-    fakes = fakes.sample(frac=1, random_state=training.seed)
-    dropped = set(fakes.index[fakes.cumsum() > most])
-    return rows[~rows["video_id"].isin(dropped)].reset_index(drop=True)
-
-
-def _partners(out: Path, rows: pd.DataFrame) -> list[list[int]]:
-    """For each row of a real, the rows of the fakes made from it at the same frame number."""
-    index = read_table(out / "index.csv", INDEX)
-    original = dict(zip(index["video_id"], index["original"]))
-    place = {(video, frame): row for row, (video, frame) in enumerate(zip(rows["video_id"], rows["frame"]))}
-    partners: list[list[int]] = [[] for _ in range(len(rows))]
-    for row, (video, frame) in enumerate(zip(rows["video_id"], rows["frame"])):
-        real = place.get((original.get(video, ""), frame))
-        if real is not None:
-            partners[real].append(row)
-    return partners
 
 
 def _prepare_run(run: Path, made_from: dict, resume: bool) -> str | None:
@@ -166,28 +148,27 @@ def _prepare_run(run: Path, made_from: dict, resume: bool) -> str | None:
     return None
 
 
-def _fit(net: FaceNet, pack: Pack, train_rows: pd.DataFrame, val_rows: pd.DataFrame, out: Path, run: Path,
-         training: TrainOptions, augmentation: AugmentOptions, running: ScoreOptions, device: str,
-         resume_from: str | None) -> int:
+def _fit(net: FaceNet, material: Material, out: Path, run: Path, training: TrainOptions, augmentation: AugmentOptions,
+         running: ScoreOptions, device: str, resume_from: str | None) -> int:
     """Run the epochs, leave the best one's weights in `net`, return its number from 1."""
     import torch
 
     from classify.learner import Learner, trainer
 
-    n_fake = int(train_rows["label"].sum())
-    weights = [len(train_rows) / (2 * n) for n in (len(train_rows) - n_fake, n_fake)]
-    learner = Learner(net, (weights[0], weights[1]) if training.balance == "loss" else (1.0, 1.0), val_rows, training,
-                      augmentation, run.with_name("epochs.csv"))
+    labels = material.train["label"].to_numpy()
+    weights = [len(labels) / (2 * int((labels == label).sum())) for label in (0, 1)]
+    learner = Learner(net, (weights[0], weights[1]) if training.balance == "loss" else (1.0, 1.0), material.val,
+                      training, augmentation, run.with_name("epochs.csv"))
     keeper, runner = trainer(run, device, training)
     share = runner.global_rank, runner.world_size
     where = f"cuda:{runner.local_rank}" if device.startswith("cuda") and runner.world_size > 1 else device
-    order = EpochOrder(train_rows["label"].to_numpy(), running.batch * share[1], training.seed, training.balance,
-                       _partners(out, train_rows) if training.balance == "pairs" else ())
+    order = EpochOrder(labels, running.batch * share[1], training.seed, training.balance,
+                       partners(out, material.train) if training.balance == "pairs" else ())
     if resume_from:  # Lightning opens the loader before it tells the sampler which epoch a resumed run is in
         order.set_epoch(torch.load(resume_from, map_location="cpu", weights_only=True)["epoch"] + 1)
-    learn, look = (Batches(pack.pictures, pack.numbers(rows["crop"]), rows["label"], which, how, share, where)
-                   for rows, which, how in ((train_rows, order, (augmentation, training.seed)),
-                                            (val_rows, InOrder(len(val_rows), running.batch * share[1]), None)))
+    learn = Batches(material.pictures, material.numbers, labels, order, (augmentation, training.seed), share, where)
+    look = Batches(material.pictures, material.val_numbers, material.val["label"],
+                   InOrder(len(material.val), running.batch * share[1]), None, share, where)
     try:
         runner.fit(learner, learn, look, ckpt_path=resume_from, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C
@@ -199,8 +180,6 @@ def _fit(net: FaceNet, pack: Pack, train_rows: pd.DataFrame, val_rows: pd.DataFr
 
 def _choices(val_rows: pd.DataFrame, scores) -> dict[str, Any]:
     """Aggregation and threshold from the validation videos that would be judged."""
-    from classify.aggregate import aggregate
-
     clips = [(group["score"].to_numpy(), int(group["label"].iloc[0]))
              for _, group in val_rows.assign(score=scores).groupby("video_id") if len(group) >= MIN_FACES]
     labels = [label for _, label in clips]
@@ -230,6 +209,9 @@ def main(argv: list[str] | None = None) -> None:
     card = train(*parse(argv))
     if not card:  # one of several processes, not the first
         return
+    for folder, (before, after) in (card["continued"] or {"val_video_auc": {}})["val_video_auc"].items():
+        was, now = ("n/a" if value is None else f"{value:.3f}" for value in (before, after))
+        print(f"train: video AUC on the validation videos of {folder}: {was} before, {now} now")
     print(f"train: {card['model_id']}, best epoch {card['best_epoch']}; aggregation {card['aggregation']} "
           f"({card['aggregation_reason']}); threshold {card['threshold']} ({card['threshold_reason']})")
 

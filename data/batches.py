@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from data.augment import AugmentOptions, degrade, draws
+from data.pack import Joined
 from pipeline.errors import SplitError
 
 BALANCES = ("loss", "sampling", "pairs", "none")
@@ -97,9 +98,9 @@ class Batches:
 
     batch_sampler = None  # Lightning asks every loader for it
 
-    def __init__(self, pictures: np.ndarray, numbers: np.ndarray, labels: Sequence[int], order: InOrder | EpochOrder,
-                 degradation: tuple[AugmentOptions, int] | None = None, share: tuple[int, int] = (0, 1),
-                 device: str = "cpu"):
+    def __init__(self, pictures: np.ndarray | Joined, numbers: np.ndarray, labels: Sequence[int],
+                 order: InOrder | EpochOrder, degradation: tuple[AugmentOptions, int] | None = None,
+                 share: tuple[int, int] = (0, 1), device: str = "cpu"):
         self.pictures, self.numbers, self.labels = pictures, numbers, np.asarray(labels, np.int64)
         self.sampler = order  # the name under which Lightning looks for what has a set_epoch
         self.degradation, self.share, self.device = degradation, share, device
@@ -107,7 +108,7 @@ class Batches:
         if device.startswith("cuda") and not self._degrades():
             free, _ = torch.cuda.mem_get_info(device)
             if pictures.nbytes < RESIDENT * free:
-                self._resident = torch.from_numpy(np.ascontiguousarray(pictures)).to(device)
+                self._resident = torch.from_numpy(pictures[np.arange(len(pictures))]).to(device)
 
     def __len__(self) -> int:
         return len(self.sampler)

@@ -45,6 +45,25 @@ class Pack:
         return np.array([self._number[crop] for crop in crops], np.int64)
 
 
+class Joined:
+    """Two arrays of pictures (n, …) and (m, …) as one of n + m that is never copied whole: taken from by places."""
+
+    def __init__(self, first: np.ndarray, second: np.ndarray):
+        self.first, self.second = first, second
+        self.nbytes = first.nbytes + second.nbytes
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def __getitem__(self, places: np.ndarray) -> np.ndarray:
+        """places: int (k,). Returns (k, …)."""
+        taken = np.empty((len(places), *self.first.shape[1:]), self.first.dtype)
+        here = places < len(self.first)
+        taken[here] = self.first[places[here]]
+        taken[~here] = self.second[places[~here] - len(self.first)]
+        return taken
+
+
 def crop_folder(out: Path) -> Path:
     """What the column `crop` of OUT/faces/faces.csv is relative to: the corpus where pictures are judged whole."""
     options = json.loads((out / "faces" / "options.json").read_text())

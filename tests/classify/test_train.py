@@ -216,7 +216,8 @@ def _written(out, content):
 
 def test_fakes_are_thinned_by_whole_videos_to_the_ratio_asked_for(out):
     card = train(out, SMALL, TrainOptions(epochs=1, fakes_per_real=1.5), AugmentOptions(), HERE)
-    assert card["trained_on"] == {"n_videos": 12 + 18, "n_crops": 90, "n_real_crops": 36}
+    assert card["trained_on"] == {"n_videos": 12 + 18, "n_crops": 90, "n_real_crops": 36,
+                                  "n_replayed": 0}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -248,3 +249,38 @@ def test_two_processes_learn_what_one_does_and_see_each_crop_once(out):
         assert torch.allclose(a, b, atol=1e-5), name
     columns = ["train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_video_auc"]
     assert np.allclose(pd.read_csv(out / "model" / "epochs.csv")[columns], epochs[columns], atol=1e-4)
+
+
+def test_going_on_from_a_checkpoint_begins_with_its_scores_and_says_what_the_old_videos_lose(out, tmp_path, capsys):
+    """New fakes are greener where the old ones are redder."""
+    shutil.copytree(out, tmp_path / "old")
+    old = tmp_path / "old"
+    train(old, SMALL, TrainOptions(epochs=4, lr=1e-3), AugmentOptions(), HERE)
+    new = tmp_path / "new"
+    shutil.copytree(old / "faces", new / "faces")
+    for name in ("split.csv", "split.json"):
+        shutil.copy(old / name, new / name)
+    for path in (new / "faces").glob("*/*.png"):
+        picture = cv2.imread(str(path))
+        cv2.imwrite(str(path), picture[..., [0, 2, 1]])
+    capsys.readouterr()
+    begin = ["--begin", str(old / "model" / "model.safetensors"), "--out", str(new), "--device", "cpu", "--batch", "16"]
+    lr = ["--epochs", "4", "--lr", "1e-3"]
+    assert main([*begin, *lr]) == 0
+    alone = read_card(new / "model" / "model.safetensors")["continued"]["val_video_auc"]
+    assert main([*begin, *lr, "--replay-from", str(old)]) == 0
+    card = read_card(new / "model" / "model.safetensors")
+    replayed = card["continued"]["val_video_auc"]
+    assert list(alone) == [str(new)] and replayed[str(old)][0] == 1.0 and replayed[str(new)][1] >= 0.9
+    assert replayed[str(old)][1] >= 0.9  # what was learned before is not lost
+    assert card["backbone"] == "resnet10t" and card["trained_on"]["n_replayed"] == 36 + 72
+    assert f"validation videos of {old}: 1.000 before" in capsys.readouterr().out
+
+
+def test_crops_cut_in_another_way_are_not_replayed(out, tmp_path):
+    shutil.copytree(out, tmp_path / "old")
+    train(tmp_path / "old", SMALL, TrainOptions(epochs=1), AugmentOptions(), HERE)
+    write_json(tmp_path / "old" / "faces" / "options.json", {"frames": {}, "faces": {"margin": 2.0}, "dataset": "x"})
+    with pytest.raises(SplitError, match="another margin"):
+        train(out, SMALL, TrainOptions(epochs=1, replay_from=str(tmp_path / "old"), begin=str(
+            tmp_path / "old" / "model" / "model.safetensors")), AugmentOptions(), HERE)
