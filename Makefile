@@ -34,6 +34,11 @@ switches = $(strip $(foreach v,$(1),$(if $(call yes,$(v)),$(call flag,$(v)))))
 # FLIP=1 is --flip and FLIP=0 is --no-flip: a recipe may have either.
 either = $(strip $(foreach v,$(1),$(if $(call given,$(v)),--$(if $(call yes,$(v)),,no-)$(patsubst --%,%,$(call flag,$(v))))))
 
+# FRAMEWORK=tensorflow trains in a process of TensorFlow's own; all that follows judges with the file that it writes.
+$(if $(filter-out torch tensorflow,$(call given,FRAMEWORK)),$(error FRAMEWORK is torch or tensorflow, not $(FRAMEWORK)))
+KERAS := $(filter tensorflow,$(call given,FRAMEWORK))
+MODEL := $(OUT)/model/model.$(if $(KERAS),keras,safetensors)
+
 .PHONY: help setup check index extract split train score report augment-sheet demo bench-extract test lint FORCE
 .DEFAULT_GOAL := help
 
@@ -47,15 +52,15 @@ help:
 	@echo '  RECIPE=baseline|transfer|small-cnn|balanced|two-phase WEIGHTS=imagenet|none|file SIZE=128 EPOCHS=10 LR=1e-4 BATCH=32 RESUME=1 SEED=0 WORKERS=n DEVICE=auto|cpu|cuda'
 	@echo '  all of them: python -m extract.run --help, python -m data.split --help, python -m classify.train --help'
 
-setup: $(VENV)/.done ## make .venv from setup.cfg and constraints.txt (TORCH_INDEX=url: another wheel index for torch)
+setup: $(VENV)/.done ## make .venv from setup.cfg and constraints.txt (TORCH_INDEX=url: another wheel index for torch; EXTRAS=tensorflow)
 
-$(VENV)/.done: setup.cfg constraints.txt pyproject.toml
+$(VENV)/.done: setup.cfg constraints.txt pyproject.toml $(if $(call given,EXTRAS),FORCE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'error: CPython 3.11 or newer is needed, $(PYTHON) is older: make setup PYTHON=python3.11' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX),$(VENV)/bin/pip install -q --disable-pip-version-check --index-url '$(TORCH_INDEX)' \
 	  $(shell grep -E '^(torch|torchvision)==' constraints.txt))
-	$(VENV)/bin/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(VENV)/bin/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev$(EXTRAS:%=,%)]'
 	@touch $@
 
 check: setup ## say what CORPUS holds, what is missing or doubled, and what would be done; decodes nothing
@@ -68,7 +73,7 @@ extract: $(OUT)/faces/videos.csv ## sample frames, find faces, store square crop
 
 split: $(OUT)/split.csv ## divide the videos 80/20 by person, source or video, and print the audit
 
-train: $(OUT)/model/model.safetensors ## train a network on the training crops (RESUME=1 goes on with a killed run)
+train: $(MODEL) ## train a network on the training crops (RESUME=1 goes on with a killed run; FRAMEWORK=tensorflow)
 
 score: $(OUT)/scores/videos.csv ## score the held-out videos
 
@@ -90,13 +95,13 @@ $(OUT)/faces/videos.csv: $(OUT)/index.csv $(OUT)/.options/extract $(if $(call sw
 $(OUT)/split.csv: $(OUT)/index.csv $(OUT)/.options/split
 	@$(RUN) data.split --index $< --out $@ $(call flags,$(SPLIT_OPTIONS))
 
-$(OUT)/model/model.safetensors: $(OUT)/faces/videos.csv $(OUT)/split.csv $(OUT)/.options/train
-	@$(RUN) classify.train --out $(OUT) $(call flags,$(TRAIN_OPTIONS) $(TRAIN_RUNNING)) \
+$(MODEL): $(OUT)/faces/videos.csv $(OUT)/split.csv $(OUT)/.options/train
+	@$(RUN) classify.$(if $(KERAS),keras_train,train) --out $(OUT) $(call flags,$(TRAIN_OPTIONS) $(TRAIN_RUNNING)) \
 	  $(call either,$(TRAIN_SWITCHES)) \
 	  $(if $(call yes,RESUME),--resume)
 
-$(OUT)/scores/videos.csv: $(OUT)/model/model.safetensors
-	@$(RUN) classify.score --out $(OUT) $(call flags,$(SCORE_RUNNING))
+$(OUT)/scores/videos.csv: $(MODEL)
+	@$(RUN) classify.score --out $(OUT) --model $< $(call flags,$(SCORE_RUNNING))
 
 $(OUT)/report/report.html: $(OUT)/scores/videos.csv $(OUT)/.options/report
 	@$(RUN) reports.page --out $(OUT) $(call flags,$(REPORT_OPTIONS))
@@ -104,7 +109,7 @@ $(OUT)/report/report.html: $(OUT)/scores/videos.csv $(OUT)/.options/report
 # A stamp of the options that a stage reads, rewritten only when they change.
 $(OUT)/.options/extract: stamp = $(call flags,$(EXTRACT_OPTIONS)) $(call switches,REUSE_BOXES)
 $(OUT)/.options/split: stamp = $(call flags,$(SPLIT_OPTIONS))
-$(OUT)/.options/train: stamp = $(call flags,$(TRAIN_OPTIONS)) $(call either,$(TRAIN_SWITCHES))
+$(OUT)/.options/train: stamp = $(call flags,$(TRAIN_OPTIONS)) $(call either,$(TRAIN_SWITCHES))$(if $(KERAS), $(KERAS))
 $(OUT)/.options/report: stamp = $(call flags,$(REPORT_OPTIONS))
 $(OUT)/.options/%: FORCE
 	@mkdir -p $(@D); echo "$(stamp)" | cmp -s - $@ || echo "$(stamp)" > $@

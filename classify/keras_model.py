@@ -32,7 +32,7 @@ NETWORKS = {  # timm's name: module and function of keras.applications
     **{f"tf_efficientnetv2_{n}": ("efficientnet_v2", f"EfficientNetV2{n.upper()}")
        for n in ("b0", "b1", "b2", "b3", "s", "m", "l")}}
 NORM_MOMENTUM = 0.9  # of batch norm, timm's; Keras' .99 needs hundreds of steps before validation means anything
-MISSING = "is not installed: `.venv/bin/pip install -c constraints.txt -e '.[{}]'`"
+MISSING = "is not installed: `make setup EXTRAS={}`"
 
 
 def keras_on(backend: str) -> Any:
@@ -113,13 +113,13 @@ def _load_weights(keras: Any, body: Any, make: Callable, weights: str) -> None:
             return
         source = make(weights="imagenet") if weights == "imagenet" else keras.models.load_model(path, compile=False)
         body.set_weights(next((layer for layer in source.layers if layer.name == body.name), source).get_weights())
-    except Exception as error:  # a failed download is a bare Exception, a file that does not fit whatever the reader says
+    except Exception as error:  # a failed download is a bare Exception; readers have no common kind
         if weights == "imagenet":
             url = re.search(r"https?://\S+\.h5", str(error))
             raise WeightsError(
-                f"the ImageNet weights of {body.name} can be had neither from Keras' server nor from its cache: download "
-                f"{url[0] if url else 'its notop .h5 file'} and pass WEIGHTS=that file; or WEIGHTS=none to train from "
-                "scratch") from None
+                f"the ImageNet weights of {body.name} can be had neither from Keras' server nor from its cache: "
+                f"download {url[0] if url else 'its notop .h5 file'} and pass WEIGHTS=that file; or WEIGHTS=none to "
+                "train from scratch") from None
         raise WeightsError(f"WEIGHTS={path} does not fit {body.name} ({type(error).__name__}: "
                            f"{str(error).splitlines()[0] if str(error) else ''})") from None
 
