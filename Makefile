@@ -39,7 +39,7 @@ $(if $(filter-out torch tensorflow,$(call given,FRAMEWORK)),$(error FRAMEWORK is
 KERAS := $(filter tensorflow,$(call given,FRAMEWORK))
 MODEL := $(OUT)/model/model.$(if $(KERAS),keras,safetensors)
 
-.PHONY: help setup check index extract split train score report augment-sheet demo bench-extract test lint FORCE
+.PHONY: help setup check index extract split train ensemble score report augment-sheet demo bench-extract test lint FORCE
 .DEFAULT_GOAL := help
 
 help:
@@ -99,6 +99,9 @@ $(MODEL): $(OUT)/faces/videos.csv $(OUT)/split.csv $(OUT)/.options/train
 	@$(RUN) classify.$(if $(KERAS),keras_train,train) --out $(OUT) $(call flags,$(TRAIN_OPTIONS) $(TRAIN_RUNNING)) \
 	  $(call either,$(TRAIN_SWITCHES)) \
 	  $(if $(call yes,RESUME),--resume)
+
+ensemble: setup ## checkpoints of one split that judge together: make ensemble MODELS="a.safetensors b.safetensors"
+	@$(RUN) classify.ensemble $(MODELS) --out $(OUT) $(call flags,$(SCORE_RUNNING))
 
 $(OUT)/scores/videos.csv: $(MODEL)
 	@$(RUN) classify.score --out $(OUT) --model $< $(call flags,$(SCORE_RUNNING))

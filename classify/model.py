@@ -15,7 +15,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 import torch
 
@@ -90,6 +90,30 @@ class FaceNet(torch.nn.Module):
         return self.head(self.features(pictures)).flatten()
 
 
+class Ensemble(torch.nn.Module):
+    """Networks that judge together: the mean of their logits, each of its own part and size of the crop.
+
+    cards: of the members. forward: as FaceNet's, at the largest size and centre of the members.
+    """
+
+    def __init__(self, cards: Sequence[dict[str, Any]]):
+        super().__init__()
+        self.members = torch.nn.ModuleList(FaceNet(card) for card in cards)
+        centre = max(card["centre"] for card in cards)
+        self.parts = [(card["centre"] / centre, card["size_px"]) for card in cards]
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        logits = []
+        for member, (share, size) in zip(self.members, self.parts):
+            side = pictures.shape[-1]
+            edge = round(side * (1 - share) / 2)
+            part = pictures[..., edge:side - edge, edge:side - edge].float()
+            if part.shape[-1] != size:
+                part = torch.nn.functional.interpolate(part, (size, size), mode="bilinear", antialias=True)
+            logits.append(member(part).float())
+        return torch.stack(logits).mean(0)
+
+
 class Spectrum(torch.nn.Module):
     """Features of the log-magnitude spectrum: generators leave traces there that pixels hide (Durall et al. 2020)."""
 
@@ -142,13 +166,13 @@ def build(options: ModelOptions) -> tuple[FaceNet, dict[str, Any]]:
     return net.to(memory_format=torch.channels_last), card
 
 
-def scores_of(net: FaceNet, pictures: torch.Tensor) -> torch.Tensor:
+def scores_of(net: torch.nn.Module, pictures: torch.Tensor) -> torch.Tensor:
     """P(fake) in [0, 1], float32 (n,), of uint8 pictures (n, 3, size, size) RGB."""
     with torch.inference_mode():
         return torch.sigmoid(net(pictures).float())
 
 
-def save_checkpoint(path: Path, net: FaceNet, card: dict[str, Any]) -> dict[str, Any]:
+def save_checkpoint(path: Path, net: torch.nn.Module, card: dict[str, Any]) -> dict[str, Any]:
     """Write network and card as one file, whole or not at all. Returns the card as stored, with its model_id."""
     from safetensors.torch import save
 
@@ -180,7 +204,7 @@ def load_checkpoint(path: Path, device: str = "cpu") -> tuple[FaceNet, dict[str,
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): train again or copy it again") from None
     try:
-        net = FaceNet(card)
+        net: Any = Ensemble(card["members"]) if "members" in card else FaceNet(card)
         net.load_state_dict(state)
     except (OptionsError, RuntimeError, KeyError) as error:
         raise CheckpointError(f"{path} does not fit {card.get('backbone')} of this timm "
@@ -234,7 +258,7 @@ def _body(backbone: str, size: int) -> Any:
     return timm.create_model(backbone, pretrained=False, num_classes=0, **sized)
 
 
-def _probe(net: FaceNet, size: int) -> list[float]:
+def _probe(net: torch.nn.Module, size: int) -> list[float]:
     """Logits of two drawn pictures: colour ramps, and a checkerboard of 8 px."""
     ramp = torch.linspace(0, 255, size).expand(size, size)
     y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")

@@ -75,7 +75,7 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
         raise OutOfMemoryError(f"{device} has no room for batches of {running.batch} at {model.size} px: "
                                f"try BATCH={max(1, running.batch // 2)}") from None
     return save_checkpoint(folder / "model.safetensors", net, {
-        **card, **_choices(material.val, scores), **json.loads((out / "faces" / "options.json").read_text()),
+        **card, **choices(material.val, scores), **json.loads((out / "faces" / "options.json").read_text()),
         "split_hash": made_from["split_hash"], "best_epoch": best_epoch, "calibration": None,
         "trained_on": {"n_videos": int(material.train["video_id"].nunique()), "n_crops": len(material.train),
                        "n_real_crops": int((material.train["label"] == 0).sum()), "n_replayed": material.n_replayed},
@@ -178,7 +178,7 @@ def _fit(net: FaceNet, material: Material, out: Path, run: Path, training: Train
     return int(best["epoch"]) + 1
 
 
-def _choices(val_rows: pd.DataFrame, scores) -> dict[str, Any]:
+def choices(val_rows: pd.DataFrame, scores) -> dict[str, Any]:
     """Aggregation and threshold from the validation videos that would be judged."""
     clips = [(group["score"].to_numpy(), int(group["label"].iloc[0]))
              for _, group in val_rows.assign(score=scores).groupby("video_id") if len(group) >= MIN_FACES]
