@@ -39,7 +39,7 @@ $(if $(filter-out torch tensorflow,$(call given,FRAMEWORK)),$(error FRAMEWORK is
 KERAS := $(filter tensorflow,$(call given,FRAMEWORK))
 MODEL := $(OUT)/model/model.$(if $(KERAS),keras,safetensors)
 
-.PHONY: help setup check index extract split train ensemble score report augment-sheet demo bench-extract test lint FORCE
+.PHONY: help setup check index extract split train ensemble score report augment-sheet compare demo bench-extract test lint FORCE
 .DEFAULT_GOAL := help
 
 help:
@@ -81,6 +81,10 @@ report: $(OUT)/report/report.html ## metrics, figures and one page
 
 augment-sheet: $(OUT)/faces/videos.csv $(OUT)/split.csv ## draw what training with these options sees of some crops: OUT/augment.png
 	@$(RUN) classify.augment_sheet --out $(OUT) $(call flags,$(TRAIN_OPTIONS)) $(call either,$(TRAIN_SWITCHES))
+
+compare: $(OUT)/faces/videos.csv $(OUT)/split.csv ## train RECIPES="baseline two-phase" (LR=, EPOCHS=, BATCH= may be lists), one table and figure
+	@$(RUN) reports.compare --out $(OUT) $(call flags,RECIPES $(TRAIN_OPTIONS) $(TRAIN_RUNNING)) \
+	  $(call either,$(TRAIN_SWITCHES)) $(if $(call yes,RESUME),--resume)
 
 # The index is always made again, but rewritten only when it differs: nothing downstream runs without need.
 $(OUT)/index.csv: FORCE $(VENV)/.done

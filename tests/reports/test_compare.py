@@ -1,0 +1,44 @@
+import cv2
+import pandas as pd
+import pytest
+
+from classify import compare as table_of
+from reports import compare
+
+
+def row(name, val, test, frame, model="x", half=.05):
+    """A row as classify.compare writes it; a number of None has no interval either."""
+    cells = {column: number for column, value in (("val_video_auc", val), ("test_video_auc", test),
+                                                  ("test_frame_auc", frame))
+             for column, number in ((column, value), *((f"{column}{end}", value and value + sign * half)
+                                                       for end, sign in (("_low", -1), ("_high", 1))))}
+    return {**{c: "" if kind == "str" else None for c, kind in table_of.COMPARE.items()}, "name": name,
+            "model_id": model, **cells}
+
+
+def drawn(*rows):
+    import numpy as np
+
+    table = pd.DataFrame(list(rows), columns=list(table_of.COMPARE)).astype(table_of.COMPARE)
+    picture = cv2.imdecode(np.frombuffer(compare.figure(table), np.uint8), cv2.IMREAD_COLOR)
+    return picture
+
+
+def test_the_figure_grows_by_a_line_per_recipe_and_is_the_same_for_the_same_table():
+    one, two = drawn(row("a", .9, .8, .7)), drawn(row("a", .9, .8, .7), row("b", .8, .9, .7))
+    assert two.shape[0] - one.shape[0] == pytest.approx(compare.LINE_IN * compare.DPI, abs=2)
+    assert (one == drawn(row("a", .9, .8, .7))).all() and (one != drawn(row("a", .9, .85, .7))).any()
+
+
+@pytest.mark.parametrize("rows", [[row("a", None, None, None, model="")], [row("a", None, None, None)],
+                                  [row("a", None, .8, .7), row("b", None, None, None, model="")],
+                                  [row("a", 1.0, 1.0, 1.0, half=0)]])
+def test_rows_without_a_number_are_drawn_too(rows):
+    assert drawn(*rows).std() > 1
+
+
+def test_the_command_writes_the_figure_beside_the_table_and_passes_failures_on(demo_run):
+    flags = ["--out", str(demo_run), "--epochs", "1", "--size", "32", "--device", "cpu"]
+    assert compare.main([*flags, "--recipes", "small-cnn"]) == 0
+    assert (demo_run / "compare" / "compare.png").read_bytes().startswith(b"\x89PNG")
+    assert compare.main([*flags, "--recipes", "small-cnn two-phase"]) == 1  # 5 epochs of its head are more than one
