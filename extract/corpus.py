@@ -4,7 +4,7 @@
     python -m extract.corpus CORPUS --check                 only say what is there and what would be done
 
 No video is opened. The layouts are in celeb.py, faceforensics.py and dfdc.py; layouts.py has what they share, and
-folders called real and fake.
+folders called real and fake; images.py has folders of pictures. A zip is unpacked beside the index.
 """
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from extract.archive import is_archive, listed, unpacked
 from extract.celeb import celeb
 from extract.dfdc import dfdc
 from extract.faceforensics import faceforensics
+from extract.images import across, copies, images
 from extract.layouts import Corpus, counted, folders, left_out, read_csv, row
+from extract.pictures import IMAGE_SUFFIXES, is_picture
 from pipeline.errors import CorpusError, command
 from pipeline.storage import Remote, place
-from pipeline.tables import INDEX, write_table
+from pipeline.tables import COPIES, INDEX, write_table
 
 LAYOUTS = (celeb, faceforensics, dfdc)  # the first that knows the names wins; `folders` knows nearly any
 VIDEO_SUFFIXES = frozenset(
@@ -39,31 +42,50 @@ SPLITS = {"identity": "no person in two parts", "video": "neither people nor sou
 # A known corpus further down than lone folders lead.
 INNER = re.compile(r"(.+?)/(?:celeb-(?:real|synthesis)|original_sequences|manipulated_sequences)/", re.I)
 KNOWN = ("Celeb-DF v1, v2 and ++ (Celeb-real, YouTube-real, Celeb-synthesis), FaceForensics++ (original_sequences, "
-         "manipulated_sequences), DFDC (metadata.json or labels.csv), folders called real and fake, a CSV path,label")
+         "manipulated_sequences), DFDC (metadata.json or labels.csv), folders called real and fake (of videos or of "
+         "pictures), a CSV path,label, a zip of any of them")
 
 
-def find_corpus(path: Any) -> Corpus:
-    """Recognise a corpus by its names alone and index it.
+def find_corpus(path: Any, unpack_below: Path | None = None) -> Corpus:
+    """Recognise a corpus by its names alone and index it: its videos, or its pictures where it holds no video.
 
-    path: a folder, here or elsewhere (a storage.Remote), or a CSV file with the columns path,label. A folder one level
-    too high is recognised too, and the Corpus says in `root` what its video_ids are relative to.
+    path: a folder, here or elsewhere (a storage.Remote), a CSV file with the columns path,label, or a zip. A folder one
+    level too high is recognised too, and the Corpus says in `root` what its video_ids are relative to.
+    unpack_below: folder that a zip is unpacked below; without one its names are only listed.
     Raises CorpusError when there is nothing of the kind, no layout fits, or the corpus contradicts its own lists.
     """
     path = place(path)
-    if isinstance(path, Remote):
-        names, side, notes, others = _walk_remote(path)
-    elif path.is_file():
+    if is_archive(path) and unpack_below:
+        path = unpacked(path, unpack_below, VIDEO_SUFFIXES | IMAGE_SUFFIXES | SIDE_SUFFIXES)
+    if not isinstance(path, Remote) and path.is_file() and not is_archive(path):
         return _from_table(path)
-    elif path.is_dir():
-        names, side, notes, others = walk(path)
+    names, side, notes, others = _seen(path, VIDEO_SUFFIXES)
+    if names:
+        corpus = _by_layout(path, names, side)
+        if n_pictures := sum(others[suffix] for suffix in IMAGE_SUFFIXES):
+            notes.append(f"{counted(n_pictures, 'picture')} beside the videos: not looked at")
     else:
-        raise CorpusError(f"{path} does not exist: CORPUS= must name a folder of videos or a CSV path,label")
-    if not names:
-        seen = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in others.most_common(4)) or "nothing"
-        raise CorpusError(f"{path} holds no video ({' '.join(sorted(VIDEO_SUFFIXES))}), seen: {seen}")
-    corpus = _by_layout(path, names, side)
+        names, _, notes, others = _seen(path, IMAGE_SUFFIXES)
+        if not names:
+            seen = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in others.most_common(4)) or "nothing"
+            raise CorpusError(f"{path} holds no video ({' '.join(sorted(VIDEO_SUFFIXES))}) and no picture "
+                              f"({' '.join(sorted(IMAGE_SUFFIXES))}), seen: {seen}")
+        corpus = images(names, path.resolve().name) or _unknown(path, names, side, "picture")
+        corpus.root = path
     corpus.notes = notes + corpus.notes
     return corpus
+
+
+def _seen(path: Any, suffixes: frozenset[str]) -> tuple[list[str], dict[str, Path], list[str], Counter]:
+    """(names with these suffixes, side, notes, other suffixes) of a folder, wherever it is, or of a zip."""
+    if isinstance(path, Remote):
+        return _walk_remote(path, suffixes)
+    if is_archive(path):
+        return listed(path, suffixes)
+    if path.is_dir():
+        return walk(path, suffixes)
+    raise CorpusError(f"{path} does not exist: CORPUS= must name a folder of videos or pictures, a zip, or a CSV "
+                      "path,label")
 
 
 def _by_layout(path: Path, names: list[str], side: dict[str, Path]) -> Corpus:
@@ -86,17 +108,23 @@ def _by_layout(path: Path, names: list[str], side: dict[str, Path]) -> Corpus:
     if corpus := folders(names, side, path.resolve().name):
         corpus.root = path
         return corpus
+    return _unknown(path, names, side)
+
+
+def _unknown(path: Path, names: list[str], side: dict[str, Path], thing: str = "video") -> Corpus:
+    """Raises CorpusError that tells what is there."""
     places = Counter(name.partition("/")[0] + "/" if "/" in name else "its top" for name in names)
     seen = ", ".join(f"{n:,} in {shown(place)}" for place, n in places.most_common(4))
     hint = "; or name the CSV itself" if any(name.endswith(".csv") for name in side) else ""
     if path.resolve().name.lower() in ("celeb-real", "celeb-synthesis", "youtube-real", "original_sequences",
                                        "manipulated_sequences"):
         hint = f"; did you mean CORPUS={path.resolve().parent}?"
-    raise CorpusError(f"{path} is laid out in no known way ({len(names):,} videos: {seen}){hint}; known are {KNOWN}")
+    raise CorpusError(f"{path} is laid out in no known way ({counted(len(names), thing)}: {seen}){hint}; known are {KNOWN}")
 
 
-def walk(root: Path) -> tuple[list[str], dict[str, Path], list[str], Counter]:
-    """All videos below a folder and the lists beside them: (names, side, notes, other suffixes).
+def walk(root: Path, suffixes: frozenset[str] = VIDEO_SUFFIXES
+         ) -> tuple[list[str], dict[str, Path], list[str], Counter]:
+    """All files with these suffixes below a folder and the lists beside them: (names, side, notes, other suffixes).
 
     Links are followed, but a folder is read once, so a link that leads in a circle ends there. Hidden files and
     folders, ._ files of macOS and __MACOSX are skipped. Raises CorpusError at a folder that cannot be read.
@@ -132,7 +160,7 @@ def walk(root: Path) -> tuple[list[str], dict[str, Path], list[str], Counter]:
             kind = _kind(entry)
             if kind == "folder":
                 (links if entry.is_symlink() else todo).append(name)
-            elif suffix in VIDEO_SUFFIXES and kind == "file":
+            elif suffix in suffixes and kind == "file":
                 (names if _fits_a_table(name) else odd).append(name)
             else:
                 others[suffix] += 1
@@ -140,26 +168,30 @@ def walk(root: Path) -> tuple[list[str], dict[str, Path], list[str], Counter]:
                     side[name] = Path(entry.path)
     notes = []
     if odd:
-        notes.append(f"{counted(len(odd), 'video')} left out: the name is no UTF-8 or has a line break (e.g. "
+        notes.append(f"{counted(len(odd), _thing(suffixes))} left out: the name is no UTF-8 or has a line break (e.g. "
                      f"{shown(min(odd))}); rename to use")
     if repeated:
         notes.append(f"{shown(min(repeated))} leads to a folder that was read already, so it is not followed")
     return sorted(names), side, notes, others
 
 
-def _walk_remote(root: Remote) -> tuple[list[str], dict[str, Path], list[str], Counter]:
+def _walk_remote(root: Remote, suffixes: frozenset[str]) -> tuple[list[str], dict[str, Path], list[str], Counter]:
     """As `walk`, for a folder that is elsewhere, with one listing. Raises CorpusError where nothing is there."""
     files = [name for name in root.files()
              if not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))]
     if not files:
         raise CorpusError(f"{root} is not there or is empty: CORPUS= must name a folder of videos (a CSV of labels "
                           "must be a local file)")
-    videos = [name for name in files if os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES]
+    videos = [name for name in files if os.path.splitext(name)[1].lower() in suffixes]
     names = [name for name in videos if _fits_a_table(name)]
     others = Counter(os.path.splitext(name)[1].lower() for name in files)
     side: dict[str, Any] = {name: root / name for name in files
                             if os.path.splitext(name)[1].lower() in SIDE_SUFFIXES}
-    return names, side, left_out(len(videos) - len(names), "the name has a line break"), others
+    return names, side, left_out(len(videos) - len(names), "the name has a line break", _thing(suffixes)), others
+
+
+def _thing(suffixes: frozenset[str]) -> str:
+    return "picture" if suffixes == IMAGE_SUFFIXES else "video"
 
 
 def _kind(entry: os.DirEntry) -> str:
@@ -183,6 +215,9 @@ def _from_table(path: Path) -> Corpus:
     if path.suffix.lower() in VIDEO_SUFFIXES:
         raise CorpusError(f"{path} is a video: CORPUS= must name a folder of videos or a CSV path,label "
                           f"(`python -m classify.video {path}` judges one video)")
+    if is_picture(path):
+        raise CorpusError(f"{path} is a picture: CORPUS= must name a folder of pictures or a CSV path,label "
+                          f"(`python -m classify.image {path}` judges one picture)")
     lines: dict[Path, tuple[int, int]] = {}
     doubled: list[tuple[str, ...]] = []
     odd = []
@@ -218,7 +253,17 @@ def _from_table(path: Path) -> Corpus:
     if missing:
         notes.append(f"{counted(len(missing), 'file')} of the table not here (e.g. {missing[0]}): left out")
     return Corpus("table path,label", "table", rows, {name: found[name] for name in LABEL_NAMES}, missing=missing,
-                  doubled=doubled, notes=notes, root=root)
+                  doubled=doubled, notes=notes, root=root,
+                  thing="picture" if all(is_picture(entry["video_id"]) for entry in rows) else "video")
+
+
+def same_content(corpus: Corpus) -> list[dict[str, str]]:
+    """Rows of tables.COPIES for a corpus of pictures that are here; [] for any other. Reads the ends of the files."""
+    if corpus.thing != "picture" or isinstance(corpus.root, Remote) or not corpus.root.is_dir():
+        return []
+    same_as = copies(corpus.root, [entry["video_id"] for entry in corpus.rows])
+    corpus.notes += across(same_as, corpus.rows)
+    return [{"video_id": name, "same_as": first} for name, first in same_as.items()]
 
 
 def grouping(rows: list[dict]) -> str:
@@ -253,13 +298,22 @@ def plan(corpus: Corpus) -> list[str]:
                      + (f"\n  … and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""))
     fakes = sum(entry["label"] for entry in corpus.rows)
     reals = len(corpus.rows) - fakes
-    frames = len(corpus.rows) * math.ceil(corpus.clip_s / EVERY_S)
-    lines.append(f"would index {len(corpus.rows):,} videos: {reals:,} real, {fakes:,} fake"
+    lines.append(f"would index {counted(len(corpus.rows), corpus.thing)}: {reals:,} real, {fakes:,} fake"
                  + ("" if reals and fakes else " (training needs both)"))
+    if corpus.thing == "picture":
+        given = {"train", "test"} <= {entry["official"] for entry in corpus.rows}
+        return lines + ["would look at each picture as a whole (CROP=face: at the main face)",
+                        "would keep the parts given" if given else "would split by picture, copies together"]
+    frames = len(corpus.rows) * math.ceil(corpus.clip_s / EVERY_S)
     lines.append(f"would extract about {frames:,} frames (one every {EVERY_S:g} s of clips of about "
                  f"{corpus.clip_s:g} s)")
     lines.append(f"would split by {grouping(corpus.rows)}: {SPLITS[grouping(corpus.rows)]}")
     return lines
+
+
+def beside(index: Any) -> Path | None:
+    """Where a zip is unpacked: beside the index made from it."""
+    return None if isinstance(index, Remote) else index.parent / "corpus"
 
 
 def shown(name: str) -> str:
@@ -270,18 +324,25 @@ def shown(name: str) -> str:
 @command
 def main(argv: list[str] | None = None) -> int | None:
     parser = argparse.ArgumentParser(prog="python -m extract.corpus", description="Recognise a corpus and index it.")
-    parser.add_argument("corpus", type=place, help="folder of videos, or a CSV with the columns path,label")
+    parser.add_argument("corpus", type=place, help="folder of videos or pictures, a zip of one, or a CSV with the columns "
+                                                  "path,label")
     parser.add_argument("--out", type=place, default=Path("out/index.csv"),
                         help="index to write (default out/index.csv)")
     parser.add_argument("--check", action="store_true", help="only say what is there; nothing is written")
     arguments = parser.parse_args(argv)
-    corpus = find_corpus(arguments.corpus)
+    out = arguments.out
+    corpus = find_corpus(arguments.corpus, None if arguments.check else beside(out))
+    same = same_content(corpus)
     print("\n".join(describe(corpus)))
     if arguments.check:
         print("\n".join(plan(corpus)))
         return None
-    changed = write_table(arguments.out, corpus.rows, INDEX, only_if_changed=True)
-    print(f"{arguments.out}: {len(corpus.rows):,} videos{'' if changed else ', unchanged'}")
+    table, changed = out.parent / "copies.csv", False
+    if same or table.is_file():
+        changed = write_table(table, same, COPIES, only_if_changed=True)
+    # What depends on the copies depends on the index: it is newer than they are.
+    changed = write_table(out, corpus.rows, INDEX, only_if_changed=not changed)
+    print(f"{out}: {counted(len(corpus.rows), corpus.thing)}{'' if changed else ', unchanged'}")
     return None
 
 

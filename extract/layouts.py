@@ -38,6 +38,7 @@ class Corpus:
     notes: list[str] = field(default_factory=list)    # what a user should know: left out, undecidable, …
     clip_s: float = 10.0           # typical length of a clip in seconds, to estimate the work
     root: Path = Path()
+    thing: str = "video"           # what a row is: video or picture
 
 
 def row(video_id: str, label: int, dataset: str, method: str = "", target_id: str = "", source_id: str = "",
@@ -120,9 +121,9 @@ def counted(n: int, thing: str) -> str:
     return f"{n:,} {thing}{'' if n == 1 else 's'}"
 
 
-def left_out(n: int, why: str) -> list[str]:
+def left_out(n: int, why: str, thing: str = "video") -> list[str]:
     """A note on videos that are not indexed."""
-    return [f"{counted(n, 'video')} left out: {why}"] if n else []
+    return [f"{counted(n, thing)} left out: {why}"] if n else []
 
 
 def nameless(rows: list[dict[str, Any]]) -> list[str]:
@@ -138,9 +139,11 @@ def word(label: int | None) -> str:
 
 # ------------------------------------------------------------------------------------------------ real and fake folders
 
-REAL_WORDS = frozenset("real reals original originals genuine pristine authentic live bonafide unmanipulated".split())
+REAL_WORDS = frozenset("real reals original originals genuine pristine authentic live bonafide unmanipulated "
+                       "nature".split())
+CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")  # RealArt, AiArtData
 FAKE_WORDS = frozenset("fake fakes manipulated manipulation synthesis synthesized synthetic deepfake deepfakes forged "
-                       "forgery forgeries swapped faceswap generated tampered spoof".split())
+                       "forgery forgeries swapped faceswap generated tampered spoof ai aigenerated".split())
 
 
 def folders(names: list[str], side: Side, folder: str = "") -> Corpus | None:
@@ -148,7 +151,7 @@ def folders(names: list[str], side: Side, folder: str = "") -> Corpus | None:
     kept, doubled = without_copies(names, nested=False)
     rows, without = [], []
     for name in kept:
-        label, method = _folder_label(name)
+        label, method = folder_label(name.rpartition("/")[0])
         if label is None:
             without.append(name)
         else:
@@ -161,10 +164,14 @@ def folders(names: list[str], side: Side, folder: str = "") -> Corpus | None:
                   doubled=doubled, notes=notes)
 
 
-def _folder_label(name: str) -> tuple[int | None, str]:
-    for part in reversed(name.split("/")[:-1]):
-        words = set(re.split(r"[^a-z]+", part.lower()))
-        real, fake = bool(words & REAL_WORDS), bool(words & FAKE_WORDS)
-        if real != fake:  # a folder "real_vs_fake" says nothing; one further up may
-            return int(fake), part if fake else ""
+def folder_label(folder: str) -> tuple[int | None, str]:
+    """(label, method) that a folder's path tells: the nearest part called real or fake decides. (None, "") for none."""
+    for part in reversed(folder.split("/")):
+        for spelled in (part, CAMEL.sub(" ", part)):
+            words = set(re.split(r"[^a-z]+", spelled.lower()))
+            real, fake = bool(words & REAL_WORDS), bool(words & FAKE_WORDS)
+            if real != fake:  # a folder "real_vs_fake" says nothing; one further up may
+                return int(fake), part if fake else ""
+            if real:
+                break
     return None, ""

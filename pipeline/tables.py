@@ -30,6 +30,10 @@ INDEX = {
     "original": "str",      # video_id of the real a fake was made from, "" where unknown and for reals
     "official": "str",      # part in the corpus' official list: train, val, test or ""
 }
+COPIES = {                  # beside the index of pictures
+    "video_id": "str",
+    "same_as": "str",       # the first video_id, in order, whose file has the same bytes
+}
 VIDEOS = {
     "video_id": "str",
     "label": "int64",

@@ -287,8 +287,8 @@ class TestErrors:
     def test_no_such_folder_no_video_and_no_layout_are_one_line_each(self, tmp_path, capsys):
         assert "does not exist" in self.one_line(capsys, tmp_path / "no")
         assert "seen: nothing" in self.one_line(capsys, tmp_path)
-        plant(tmp_path, "notes.pdf", "stuff/b.jpg")
-        assert "1 .pdf, 1 .jpg" in self.one_line(capsys, tmp_path)
+        plant(tmp_path, "notes.pdf", "stuff/b.doc")
+        assert "1 .pdf, 1 .doc" in self.one_line(capsys, tmp_path)
         plant(tmp_path, "stuff/a.mp4")
         line = self.one_line(capsys, tmp_path)
         assert "1 in stuff/" in line and "FaceForensics++" in line and "CSV" in line
