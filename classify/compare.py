@@ -1,4 +1,4 @@
-"""Several recipes on one split, side by side. `make compare` runs reports/compare.py, which adds the figure.
+"""Several recipes on one split, side by side. `make compare` is reports/compare.py, which prints and draws this table.
 
     OUT/compare/compare.csv                  a row per recipe, the best validation video AUC first
     OUT/compare/<name>/model.safetensors     its checkpoint, with epochs.csv and run/ as training writes them
@@ -12,7 +12,6 @@ by them would be a leak, since the test videos would then have chosen the model 
 """
 from __future__ import annotations
 
-import argparse
 import hashlib
 import itertools
 import json
@@ -24,8 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classify.recipes import RECIPES
-from pipeline.errors import OptionsError, PipelineError, command, fail
-from pipeline.options import add_flags, as_record, from_flags, option
+from pipeline.errors import PipelineError
+from pipeline.options import as_record, option
 from pipeline.tables import INDEX, read_table, write_json, write_table
 
 if TYPE_CHECKING:
@@ -131,7 +130,8 @@ def _result(out: Path, folder: Path, flags: list[str]) -> dict[str, Any]:
     Pack(out, model.size, model.centre)  # made once for all, so no recipe's time
     start = time.monotonic()
     card = train(out, model, training, augmentation, running, folder)
-    row = {"training_s": round(time.monotonic() - start, 1), "training_device": _where(pick_device(running.device)),
+    row = {"training_s": round(time.monotonic() - start, 1),
+           "training_device": machine_name(pick_device(running.device)),
            "lr": training.lr, "epochs": training.epochs, "batch": running.batch, "best_epoch": card["best_epoch"],
            "threshold": card["threshold"], "aggregation": card["aggregation"], "model_id": card["model_id"],
            **_numbers(out, model_file, running)}
@@ -175,7 +175,7 @@ def _speed(folder: Path, flags: list[str]) -> dict[str, Any]:
 
     device = pick_device(parse(["--out", ".", *flags])[-1].device)
     net, card = load_checkpoint(folder / "model.safetensors", device)
-    row: dict[str, Any] = {"device": _where(device)}
+    row: dict[str, Any] = {"device": machine_name(device)}
     for n in FACES_AT_ONCE:
         pictures = torch.randint(0, 256, (n, 3, card["size_px"], card["size_px"]), dtype=torch.uint8)
         spent = []
@@ -187,69 +187,10 @@ def _speed(folder: Path, flags: list[str]) -> dict[str, Any]:
     return row
 
 
-def _where(device: str) -> str:
+def machine_name(device: str) -> str:
+    """What times are from: the GPU, or the CPU and its threads."""
     import torch
 
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     return f"{device}, {torch.get_num_threads()} threads" if device == "cpu" else device
-
-
-def as_text(table: pd.DataFrame) -> str:
-    """The table for a terminal, and how to read it."""
-    known = table[table["model_id"] != ""]
-    lines = [
-        f"{'':34} {'val video':>9}  {'test video AUC':^21} {'test frame AUC':^21} {'accuracy':>8} {'params':>7} "
-        f"{'ms a face, 1 / 32':>18} {'training s':>10} {'epoch':>5}"]
-    for row in known.to_dict("records"):
-        lines.append(
-            f"{row['name']:34} {_number(row['val_video_auc']):>9}  {_with_interval(row, 'test_video_auc'):^21} "
-            f"{_with_interval(row, 'test_frame_auc'):^21} {_number(row['test_accuracy']):>8} "
-            f"{row['n_params'] / 1e6:6.2f}M {row['ms_per_face_1']:8.2f} / {row['ms_per_face_32']:7.2f} "
-            f"{row['training_s']:10.0f} {row['best_epoch']:5.0f}")
-    for row in table[table["model_id"] == ""].to_dict("records"):
-        lines.append(f"{row['name']:34} not trained: {row['reason']}")
-    if len(known):
-        lines.append(f"Milliseconds on {known['device'].iloc[0]}. In brackets 95 % intervals over whole groups; why one "
-                     "is missing says the column `reason`.")
-    return "\n".join([*lines, "In the order of validation video AUC, which may choose. Choosing by a test column would "
-                              "be a leak."])
-
-
-def _number(value: float) -> str:
-    return "n/a" if value != value else f"{value:.3f}"  # NaN is no number
-
-
-def _with_interval(row: dict[str, Any], column: str) -> str:
-    low, high = row[f"{column}_low"], row[f"{column}_high"]
-    return _number(row[column]) + ("" if low != low else f" ({low:.3f} to {high:.3f})")
-
-
-def run(argv: list[str] | None, prog: str = "python -m classify.compare") -> tuple[Path, pd.DataFrame]:
-    """Compare as the flags say and print the table. Returns OUT and the table."""
-    parser = argparse.ArgumentParser(prog=prog, allow_abbrev=False, description=(
-        "Train several recipes on one split and compare them. Flags that are not listed here are those of "
-        "classify.train, for all recipes."))
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run (OUT)")
-    add_flags(parser, CompareOptions)
-    arguments, others = parser.parse_known_args(argv)
-    if "--recipe" in others:
-        raise OptionsError("several recipes are compared: --recipes 'baseline two-phase', not --recipe")
-    table = compare(arguments.out, from_flags(CompareOptions, arguments), others)
-    print(as_text(table), flush=True)
-    return arguments.out, table
-
-
-def status(table: pd.DataFrame) -> int:
-    """0, or 1 and a line where not all could be had."""
-    failed = table.loc[table["model_id"] == "", "name"].tolist()
-    return fail(f"{len(failed)} of {len(table)} have no result: {', '.join(failed)}") if failed else 0
-
-
-@command
-def main(argv: list[str] | None = None) -> int:
-    return status(run(argv)[1])
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,19 +1,22 @@
 """`make compare`: recipes trained on one split, their table and its figure.
 
-    OUT/compare/compare.csv   of classify/compare.py, which also says what may be chosen by it
+    OUT/compare/compare.csv   of classify/compare.py, which says what may be chosen by it
     OUT/compare/compare.png   its AUCs with their intervals, a line per recipe
 """
 from __future__ import annotations
 
+import argparse
 import io
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from classify import compare
-from pipeline.errors import command
+from classify.compare import CompareOptions, compare
+from pipeline.errors import OptionsError, command, fail
+from pipeline.options import add_flags, from_flags
 from pipeline.tables import write_bytes
 from reports.figures import FAKE, OTHER, REAL, STYLE
 
@@ -54,12 +57,51 @@ def figure(table: pd.DataFrame) -> bytes:
     return target.getvalue()
 
 
+def as_text(table: pd.DataFrame) -> str:
+    """The table for a terminal, and how to read it."""
+    known = table[table["model_id"] != ""]
+    lines = [f"{'':34} {'val video':>9}  {'test video AUC':^21} {'test frame AUC':^21} {'accuracy':>8} "
+             f"{'params':>7} {'ms a face, 1 / 32':>18} {'training s':>10} {'epoch':>5}"]
+    for row in known.to_dict("records"):
+        lines.append(
+            f"{row['name']:34} {_number(row['val_video_auc']):>9}  {_with_interval(row, 'test_video_auc'):^21} "
+            f"{_with_interval(row, 'test_frame_auc'):^21} {_number(row['test_accuracy']):>8} "
+            f"{row['n_params'] / 1e6:6.2f}M {row['ms_per_face_1']:8.2f} / {row['ms_per_face_32']:7.2f} "
+            f"{row['training_s']:10.0f} {row['best_epoch']:5.0f}")
+    for row in table[table["model_id"] == ""].to_dict("records"):
+        lines.append(f"{row['name']:34} not trained: {row['reason']}")
+    if len(known):
+        lines.append(f"Milliseconds on {known['device'].iloc[0]}. In brackets 95 % intervals over whole groups; why "
+                     "one is missing says the column `reason`.")
+    return "\n".join([*lines, "In the order of validation video AUC, which may choose. Choosing by a test "
+                              "column would be a leak."])
+
+
+def _number(value: float) -> str:
+    return "n/a" if value != value else f"{value:.3f}"  # NaN is no number
+
+
+def _with_interval(row: dict[str, Any], column: str) -> str:
+    low, high = row[f"{column}_low"], row[f"{column}_high"]
+    return _number(row[column]) + ("" if low != low else f" ({low:.3f} to {high:.3f})")
+
+
 @command
 def main(argv: list[str] | None = None) -> int:
-    out, table = compare.run(argv, "python -m reports.compare")
-    write_bytes(out / "compare" / "compare.png", figure(table))
-    print(f"compare: {out / 'compare' / 'compare.csv'} and compare.png")
-    return compare.status(table)
+    parser = argparse.ArgumentParser(prog="python -m reports.compare", allow_abbrev=False, description=(
+        "Train several recipes on one split and compare them. Flags that are not listed here are those of "
+        "classify.train, for all recipes."))
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run (OUT)")
+    add_flags(parser, CompareOptions)
+    arguments, others = parser.parse_known_args(argv)
+    if "--recipe" in others:
+        raise OptionsError("several recipes are compared: RECIPES='baseline two-phase', not RECIPE")
+    table = compare(arguments.out, from_flags(CompareOptions, arguments), others)
+    folder = arguments.out / "compare"
+    write_bytes(folder / "compare.png", figure(table))
+    print(f"{as_text(table)}\ncompare: {folder / 'compare.csv'} and compare.png", flush=True)
+    failed = table.loc[table["model_id"] == "", "name"].tolist()
+    return fail(f"{len(failed)} of {len(table)} have no result: {', '.join(failed)}") if failed else 0
 
 
 if __name__ == "__main__":
