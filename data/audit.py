@@ -44,6 +44,15 @@ def audit(index: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
     return {"parts": parts, "shared": shared, "dropped": sorted(v for v, part in part_of.items() if part == "dropped")}
 
 
+def copies_across(table: pd.DataFrame, same_as: dict[str, str]) -> dict[str, int]:
+    """For a pair of parts X/Y: how many of X have a copy with the same bytes in Y. same_as: of tables.COPIES."""
+    content = {part: [same_as.get(v, v) for v in group["video_id"]] for part, group in table.groupby("part")}
+    mine = {part: content.get(part, []) for part in PARTS}
+    pairs = {"test/train+val": (mine["test"], {*mine["train"], *mine["val"]}), "val/train": (mine["val"],
+                                                                                         {*mine["train"]})}
+    return {pair: sum(c in others for c in own) for pair, (own, others) in pairs.items()}
+
+
 def _shared(mine: list[Row], others: list[Row], clips: Counter) -> dict[str, int]:
     """What the clips of one part have in common with those of another; clips: how many each person has in all."""
     def people(rows: list[Row]) -> set[str]:
@@ -78,4 +87,6 @@ def warnings(rule: str, found: dict[str, Any]) -> list[str]:
     for part, effect in (("val", ", and nothing can be chosen on validation"), ("test", "")):
         lines += [f"{part} has no {name}s: AUC is n/a there{effect}" for name in ("real", "fake")
                   if not found["parts"][part][name]]
+    if copies := sum(found.get("copies_across", {}).values()):
+        lines.append(f"{copies:,} files of one part have a copy with the same bytes in another: scores are too good")
     return lines

@@ -24,8 +24,13 @@ def ends_of(row: Row, rule: str) -> Pair:
     if rule == "identity":
         first = row["target_id"] or source_video(row)
         return first, row["source_id"] or first
-    only = source_video(row) if rule == "source" else row["video_id"]
+    only = source_video(row) if rule == "source" else content_of(row)
     return only, only
+
+
+def content_of(row: Row) -> str:
+    """The first of the files with this content, where copies are known: itself or an earlier one."""
+    return row.get("same_as") or row["video_id"]
 
 
 def source_video(row: Row) -> str:

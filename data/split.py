@@ -10,9 +10,13 @@ source     a source video and all fakes made from it (people are not known or no
 video      every video for itself; reals and fakes are dealt apart
 official   the parts of the corpus' own list; validation is carved out of its training part by the best rule above
 random     as video, where more is known: it leaks, and says so
-auto       the first of identity, source, video that the corpus allows
+auto       the first of identity, source, video that the corpus allows; of pictures in folders train and test, official
 
-data/groups.py says what hangs together, data/divide.py puts groups into parts, data/audit.py checks the result.
+Files with the same bytes (copies.csv beside an index of pictures) are in one part: given parts lose those of train that
+val or test has too, and those of val that test has.
+
+data/groups.py says what hangs together, data/divide.py puts groups into parts, data/copies.py takes copies out of given
+parts, data/audit.py checks the result.
 """
 from __future__ import annotations
 
@@ -24,13 +28,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.audit import audit, warnings
+from data.audit import audit, copies_across, warnings
+from data.copies import Copied, without_copies
 from data.divide import divide
-from data.groups import Row, source_video
+from data.groups import Row, content_of, source_video
 from extract.corpus import grouping
+from extract.layouts import is_picture
 from pipeline.errors import SplitError, command
 from pipeline.options import add_flags, as_record, from_flags, option
-from pipeline.tables import INDEX, SPLIT, read_table, write_json, write_table
+from pipeline.tables import COPIES, INDEX, SPLIT, read_table, write_json, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,9 +82,11 @@ class Split:
     audit: dict[str, Any]
 
 
-def split_corpus(index: pd.DataFrame, options: SplitOptions = SplitOptions()) -> Split:
+def split_corpus(index: pd.DataFrame, options: SplitOptions = SplitOptions(),
+                 same_as: dict[str, str] | None = None) -> Split:
     """Divide the videos of an index (tables.INDEX). The same videos and seed give the same split in any row order.
 
+    same_as: video_id -> the first video_id with the same content (tables.COPIES), of those that have one.
     Raises SplitError when the corpus does not know what the rule keeps whole, or train or test would lack a class.
     """
     import pandas as pd
@@ -86,15 +94,20 @@ def split_corpus(index: pd.DataFrame, options: SplitOptions = SplitOptions()) ->
     rows: list[Row] = index.sort_values("video_id").to_dict("records")
     if not rows:
         raise SplitError("the index is empty: there is nothing to divide")
+    for row in rows:
+        row["same_as"] = (same_as or {}).get(row["video_id"], "")
     rule, notes = options.rule, list[str]()
-    if rule == "official":
-        parts, groups = _official(rows, options)
+    if rule == "official" or rule == "auto" and _has_parts(rows):
+        rule = "official"
+        parts, groups, copied = _official(rows, options)
     else:
         rule, notes, (parts, groups) = _by_rule(rows, options)
+        copied = without_copies(rows, parts)
+        groups = ["dropped" if part == "dropped" else group for part, group in zip(parts, groups)]
     table = pd.DataFrame({"video_id": [row["video_id"] for row in rows], "label": [row["label"] for row in rows],
                           "part": parts, "group": groups})
-    found = audit(index, table)
-    notes += _dropped(rows, parts, rule) + _shares(options, rule, found)
+    found = {**audit(index, table), **({"copies_across": copies_across(table, same_as)} if same_as else {})}
+    notes += copied.notes + _dropped(rows, parts, rule, copied.n) + _shares(options, rule, found)
     return Split(table, {"rule": rule, "options": as_record(options), **found, "notes": notes,
                          "warnings": warnings(rule, found), "split_hash": split_hash(table)})
 
@@ -131,13 +144,20 @@ def _by_rule(rows: list[Row], options: SplitOptions) -> tuple[str, list[str], tu
     return rule, notes, divided
 
 
-def _official(rows: list[Row], options: SplitOptions) -> tuple[list[str], list[str]]:
+def _has_parts(rows: list[Row]) -> bool:
+    """Whether this is a corpus of pictures in folders train and test. (Official lists of videos share people.)"""
+    return {"train", "test"} <= {row["official"] for row in rows} and all(is_picture(row["video_id"]) for row in rows)
+
+
+def _official(rows: list[Row], options: SplitOptions) -> tuple[list[str], list[str], Copied]:
     """The corpus' own parts; validation carved out of its training part where the list has none."""
     parts = [row["official"] or "dropped" for row in rows]
     if missing := [part for part in ("train", "test") if part not in parts]:
         raise SplitError(f"the official lists of the corpus put none of its videos into {' and '.join(missing)}: "
                          "--rule auto")
-    groups = ["dropped" if part == "dropped" else source_video(row) for row, part in zip(rows, parts)]
+    copied = without_copies(rows, parts)
+    groups = ["dropped" if part == "dropped" else content_of(row) if row["same_as"] else source_video(row)
+              for row, part in zip(rows, parts)]
     if "val" not in parts:
         inside = [i for i, part in enumerate(parts) if part == "train"]
         own = [rows[i] for i in inside]
@@ -146,7 +166,7 @@ def _official(rows: list[Row], options: SplitOptions) -> tuple[list[str], list[s
             parts[i], groups[i] = part, name
     if why := _lacking(rows, parts):
         raise SplitError(f"{why} in the official parts of this corpus ({_counts(rows)}): --rule auto")
-    return parts, groups
+    return parts, groups, copied
 
 
 def _lacking(rows: list[Row], parts: list[str]) -> str:
@@ -161,10 +181,10 @@ def _counts(rows: list[Row]) -> str:
     return f"{len(rows) - fakes:,} real, {fakes:,} fake"
 
 
-def _dropped(rows: list[Row], parts: list[str], rule: str) -> list[str]:
+def _dropped(rows: list[Row], parts: list[str], rule: str, n_copies: int) -> list[str]:
     """Which videos are in no part, and why."""
     unlisted = sum(rule == "official" and not row["official"] for row in rows)
-    tying = parts.count("dropped") - unlisted
+    tying = parts.count("dropped") - unlisted - n_copies
     return [f"{n:,} {what}: dropped" for n, what in (
         (unlisted, f"video{'s are' if unlisted > 1 else ' is'} in no part of the official list"),
         (tying, f"clip{'s tie' if tying > 1 else ' ties'} people of two parts together")) if n]
@@ -200,6 +220,9 @@ def describe(split: Split) -> list[str]:
         lines.append(f"{x} and {y} share: {n['source_videos_shared']:,} of {n['source_videos']:,} source videos, "
                      f"{n['identities_shared']:,} of {n['identities']:,} identities; {n['original_there']:,} of "
                      f"{n['fakes']:,} {x} fakes have their original in {y}, {n['sibling_there']:,} a sibling")
+    if "copies_across" in found:
+        lines.append("copies with the same bytes: " + ", ".join(f"{n:,} of {pair.split('/')[0]} in {pair.split('/')[1]}"
+                                                                 for pair, n in found["copies_across"].items()))
     if found["dropped"]:
         named = ", ".join(found["dropped"][:8]) + (", …" if len(found["dropped"]) > 8 else "")
         lines.append(f"dropped: {len(found['dropped']):,} ({named})")
@@ -215,7 +238,10 @@ def main(argv: list[str] | None = None) -> int | None:
     add_flags(parser, SplitOptions)
     arguments = parser.parse_args(argv)
     options = from_flags(SplitOptions, arguments)
-    split = split_corpus(read_table(arguments.index, INDEX), options)
+    copies, same_as = arguments.index.with_name("copies.csv"), {}
+    if copies.is_file():
+        same_as = read_table(copies, COPIES).set_index("video_id")["same_as"].to_dict()
+    split = split_corpus(read_table(arguments.index, INDEX), options, same_as)
     for warning in split.audit["warnings"]:
         print(f"WARNING: {warning}", file=sys.stderr)
     print("\n".join(describe(split)))

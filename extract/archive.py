@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from extract.layouts import left_out
-from extract.store import stamp_of
 from pipeline.errors import CorpusError
 from pipeline.tables import write_json
 
@@ -54,7 +53,8 @@ def unpacked(path: Path, below: Path, suffixes: frozenset[str]) -> Path:
     below.mkdir(parents=True, exist_ok=True)
     with open(below / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another run may be unpacking it: then it is there when this one goes on
-        stamp = {"zip": stamp_of(path), "suffixes": sorted(suffixes)}
+        status = path.stat()
+        stamp = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "suffixes": sorted(suffixes)}
         with contextlib.suppress(OSError, ValueError):
             if final.is_dir() and json.loads(stamp_file.read_text()) == stamp:
                 return final

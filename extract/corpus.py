@@ -22,8 +22,7 @@ from extract.celeb import celeb
 from extract.dfdc import dfdc
 from extract.faceforensics import faceforensics
 from extract.images import across, copies, images
-from extract.layouts import Corpus, counted, folders, left_out, read_csv, row
-from extract.pictures import IMAGE_SUFFIXES, is_picture
+from extract.layouts import IMAGE_SUFFIXES, Corpus, counted, folders, is_picture, left_out, read_csv, row
 from pipeline.errors import CorpusError, command
 from pipeline.storage import Remote, place
 from pipeline.tables import COPIES, INDEX, write_table

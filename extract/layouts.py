@@ -21,6 +21,7 @@ from typing import Any
 from pipeline.errors import CorpusError
 
 Side = dict[str, Path]
+IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .webp .bmp .tif .tiff".split())  # compared in lower case
 
 
 @dataclass
@@ -131,6 +132,11 @@ def nameless(rows: list[dict[str, Any]]) -> list[str]:
     strange = [entry["video_id"] for entry in rows if not entry["target_id"]]
     return [f"{counted(len(strange), 'name')} without a person (e.g. {strange[0]}): each counts as a person of its own"
             ] if strange else []
+
+
+def is_picture(name: str | Path) -> bool:
+    """Whether a file is a picture by its suffix."""
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def word(label: int | None) -> str:

@@ -14,7 +14,6 @@ from pipeline.errors import VideoError
 if TYPE_CHECKING:
     import numpy as np
 
-IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .webp .bmp .tif .tiff".split())  # compared in lower case
 # What Pillow may try, by content. Of the others it knows, some start programs (EPS) and none is in any corpus.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 MOST_PX = 120_000_000  # 360 MB of pixels; large cameras make 102 megapixels, bombs claim thousands
@@ -22,11 +21,6 @@ TURNED = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANS
           7: "TRANSVERSE", 8: "ROTATE_90"}  # EXIF orientation -> what shows it upright
 ORIENTATION = 0x0112
 NOT_READ = {b"ftypheic": "HEIC", b"ftypheix": "HEIC", b"ftypmif1": "HEIF", b"ftypavif": "AVIF"}
-
-
-def is_picture(name: str | Path) -> bool:
-    """Whether a file is a picture by its suffix."""
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def read_picture(path: str | Path) -> np.ndarray:
