@@ -16,7 +16,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.callbacks.weight_averaging import EMAWeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from tqdm import tqdm
 
 from classify.aggregate import DEFAULT_RULE, aggregate, auc
@@ -27,13 +27,15 @@ from data.batches import Batch
 from pipeline.tables import write_bytes
 
 BEST = "val_rank"  # what the best epoch has most of, see _rank
+METHOD_SHARE = 0.5  # of the methods' loss beside that of real and fake: a help, not the aim
 PLATEAU: dict[str, Any] = {"factor": 0.2, "patience": 1}  # of ReduceLROnPlateau, epochs without a lower val_loss
 
 
 class Learner(lightning.LightningModule):
     """FaceNet with weighted binary cross-entropy, Adam, augmentation on the device, and a history of epochs.
 
-    class_weights: loss weight of a real and of a fake crop. val_rows: the validation crops in loader order, with
+    class_weights: loss weight of a real and of a fake crop. methods: for a network with a second head, int64 per
+    training row the number of the fake's method, -1 for reals. val_rows: the validation crops in loader order, with
     video_id and label.
 
     With head_epochs the backbone is frozen for that many epochs, batch norm included; then its last `unfreeze` layers
@@ -43,12 +45,13 @@ class Learner(lightning.LightningModule):
     class_weights: torch.Tensor
 
     def __init__(self, net: FaceNet, class_weights: tuple[float, float], val_rows: pd.DataFrame, options: TrainOptions,
-                 augmentation: AugmentOptions, epochs_csv: Path):
+                 augmentation: AugmentOptions, epochs_csv: Path, methods: torch.Tensor | None = None):
         super().__init__()
         self.net = net
         self.register_buffer("class_weights", torch.tensor(class_weights), persistent=False)
         self.val_rows, self.options, self.augmentation = val_rows, options, augmentation
         self.epochs_csv = epochs_csv
+        self.methods = methods
         self.history: list[dict[str, Any]] = []
 
     def configure_optimizers(self):
@@ -80,13 +83,15 @@ class Learner(lightning.LightningModule):
 
     def training_step(self, batch: Batch, step: int) -> torch.Tensor:
         drawn = draws(batch.rows.tolist(), self.options.seed, self.current_epoch)
-        logits = self.net(augment(batch.pictures, self.augmentation, drawn))
+        features = self.net.features(augment(batch.pictures, self.augmentation, drawn))
+        logits = self.net.head(features).flatten()
         loss = self._loss(logits, batch.labels)
+        aside = 0.0 if self.methods is None else METHOD_SHARE * self._method_loss(features, batch.rows)
         with torch.no_grad():
             right = ((logits >= 0) == (batch.labels == 1)).sum()
             self._train += torch.stack([loss * len(logits), right, torch.tensor(len(logits), device=self.device)])
         # Several processes' gradients are averaged: each must weigh as many crops as it has of the batch.
-        return loss * (len(logits) * self.trainer.world_size / batch.n_all)
+        return (loss + aside) * (len(logits) * self.trainer.world_size / batch.n_all)
 
     def on_validation_epoch_start(self) -> None:
         self._val: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
@@ -127,6 +132,13 @@ class Learner(lightning.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = checkpoint["history"]
+
+    def _method_loss(self, features: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of the methods of the batch's fakes; reals have none."""
+        assert self.methods is not None and self.net.method_head is not None
+        methods = self.methods[rows.cpu()].to(features.device)
+        answers = self.net.method_head(features).float()
+        return cross_entropy(answers, methods, ignore_index=-1, reduction="sum") / max(1, len(rows))
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         weights = self.class_weights.to(logits.device)[labels]

@@ -86,6 +86,16 @@ def partners(out: Path, rows: pd.DataFrame) -> list[list[int]]:
     return found
 
 
+def methods_of(out: Path, rows: pd.DataFrame) -> tuple[list[str], np.ndarray]:
+    """Names of the methods that made the fakes among `rows`, and for each row the number of its own, -1 for reals and
+    for fakes of which the corpus does not say it."""
+    index = read_table(out / "index.csv", INDEX)
+    method = dict(zip(index["video_id"], index["method"].where(index["label"] == 1, "")))
+    of_rows = [method.get(video, "") for video in rows["video_id"]]
+    names = sorted(set(of_rows) - {""})
+    return names, np.array([names.index(name) if name else -1 for name in of_rows], np.int64)
+
+
 def _thinned(rows: pd.DataFrame, training: TrainOptions) -> pd.DataFrame:
     """Without so many fakes that each real has more than `fakes_per_real`; whole videos go."""
     if training.fakes_per_real is None:

@@ -44,6 +44,7 @@ class ModelOptions:
     hidden: int = option(0, "units of a dense layer with ReLU between backbone and logit; 0 for none")
     dropout: float = option(0.0, "share of the features dropped in training before the logit")
     spectrum: bool = option(False, "a second branch that sees the log-magnitude spectrum of the picture")
+    methods: bool = option(False, "a second head that says which of the corpus' methods made a fake")
 
     def __post_init__(self) -> None:
         if self.size < 16:
@@ -59,7 +60,7 @@ class FaceNet(torch.nn.Module):
     """A backbone with pooled features, perhaps a spectrum branch, and one logit.
 
     forward: uint8 or float (n, 3, size, size) RGB, values 0 to 255 -> float logits (n,), higher is faker.
-    card: backbone, size_px, mean, std, hidden, dropout, spectrum, as in the model card.
+    card: backbone, size_px, mean, std, hidden, dropout, spectrum, methods, as in the model card.
     """
 
     mean: torch.Tensor
@@ -79,6 +80,7 @@ class FaceNet(torch.nn.Module):
         torch.nn.init.normal_(last.weight, std=HEAD_STD)
         torch.nn.init.zeros_(last.bias)
         self.head = torch.nn.Sequential(*layers, torch.nn.Dropout(card["dropout"]), last)
+        self.method_head = torch.nn.Linear(width, len(card["methods"])) if card["methods"] else None
 
     def features(self, pictures: torch.Tensor) -> torch.Tensor:
         """What the head sees, float (n, width)."""
@@ -152,15 +154,17 @@ class SmallCNN(torch.nn.Module):
         return self.layers(pictures)
 
 
-def build(options: ModelOptions) -> tuple[FaceNet, dict[str, Any]]:
+def build(options: ModelOptions, methods: Sequence[str] = ()) -> tuple[FaceNet, dict[str, Any]]:
     """A network ready to train, and the part of the model card that rebuilds it.
 
+    methods: names of what the second head, where there is one, tells apart.
     Raises OptionsError for an unknown backbone, WeightsError where pretrained weights cannot be had.
     """
     config = _body(options.backbone, options.size).pretrained_cfg
     card = {"backbone": options.backbone, "size_px": options.size, "centre": options.centre,
             "mean": list(config["mean"]), "std": list(config["std"]), "weights": options.weights,
-            "hidden": options.hidden, "dropout": options.dropout, "spectrum": options.spectrum}
+            "hidden": options.hidden, "dropout": options.dropout, "spectrum": options.spectrum,
+            "methods": list(methods) if options.methods else []}
     net = FaceNet(card)
     load_weights(net.body, options.backbone, options.weights)
     return net.to(memory_format=torch.channels_last), card
@@ -170,6 +174,13 @@ def scores_of(net: torch.nn.Module, pictures: torch.Tensor) -> torch.Tensor:
     """P(fake) in [0, 1], float32 (n,), of uint8 pictures (n, 3, size, size) RGB."""
     with torch.inference_mode():
         return torch.sigmoid(net(pictures).float())
+
+
+def methods_of(net: FaceNet, pictures: torch.Tensor) -> torch.Tensor:
+    """Were they fakes: the probability of each method of the card, float32 (n, methods), rows sum to 1."""
+    assert net.method_head is not None
+    with torch.inference_mode():
+        return torch.softmax(net.method_head(net.features(pictures)).float(), 1)
 
 
 def save_checkpoint(path: Path, net: torch.nn.Module, card: dict[str, Any]) -> dict[str, Any]:

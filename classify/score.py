@@ -14,7 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import SplitError, TableError, command
 from pipeline.options import add_flags, from_flags, option
-from pipeline.tables import FACES, FRAME_SCORES, INDEX, SPLIT, VIDEO_SCORES, VIDEOS, read_table, write_json, write_table
+from pipeline.tables import (
+    FACES,
+    FRAME_SCORES,
+    INDEX,
+    METHOD_GUESSES,
+    SPLIT,
+    VIDEO_SCORES,
+    VIDEOS,
+    read_table,
+    write_json,
+    write_table,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +62,27 @@ def score_crops(net, card: dict[str, Any], rows: pd.DataFrame, out: Path, option
         scored = scores_of(net, batch.pictures.to(device)).cpu().numpy()
         scores[batch.rows.numpy()] = scored.astype(np.float64).round(6)
     return scores
+
+
+def guessed_methods(net, card: dict[str, Any], rows: pd.DataFrame, out: Path, options: ScoreOptions) -> pd.DataFrame:
+    """Per video what a network with a second head holds for its method: columns video_id, guess, share in [0, 1].
+
+    share: mean over the video's crops of the probability of that method, were it a fake.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from classify.model import methods_of
+    from data.batches import Batches, InOrder
+    from data.pack import Pack
+
+    pack = Pack(out, card["size_px"], card["centre"])
+    device = next(net.parameters()).device
+    batches = Batches(pack.pictures, pack.numbers(rows["crop"]), rows["label"], InOrder(len(rows), options.batch))
+    shares = np.concatenate([methods_of(net.eval(), batch.pictures.to(device)).cpu().numpy() for batch in batches])
+    means = pd.DataFrame(shares, columns=card["methods"]).groupby(rows["video_id"].to_numpy()).mean()
+    return pd.DataFrame({"video_id": means.index, "guess": means.idxmax(axis=1).to_numpy(),
+                         "share": means.max(axis=1).round(6).to_numpy()})
 
 
 def video_scores(videos: pd.DataFrame, frames: pd.DataFrame, card: dict[str, Any]) -> pd.DataFrame:
@@ -99,6 +131,10 @@ def score_held_out(out: Path, model: Path, options: ScoreOptions) -> dict[str, i
         raise SplitError(f"{model} was trained on another split ({card['split_hash'][:8]}, here {split_hash[:8]}), so "
                          "its training videos may be test videos here: `make train` again, or restore its split")
     crops, rows = held_out_scores(out, net, card, options)
+    if card.get("methods"):
+        guesses = guessed_methods(net, card, crops[crops["label"] == 1], out, options)
+        write_table(out / "scores" / "methods.csv", guesses.merge(rows[["video_id", "part", "method"]], on="video_id"),
+                    METHOD_GUESSES)
     write_table(out / "scores" / "frames.csv", crops, FRAME_SCORES)
     write_json(out / "scores" / "run.json", card)
     write_table(out / "scores" / "videos.csv", rows, VIDEO_SCORES)
@@ -112,8 +148,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, help="checkpoint (default OUT/model/model.safetensors)")
     add_flags(parser, ScoreOptions)
     arguments = parser.parse_args(argv)
+    from classify.model import read_card
+
     model = arguments.model or arguments.out / "model" / "model.safetensors"
     counts = score_held_out(arguments.out, model, from_flags(ScoreOptions, arguments))
+    if (arguments.out / "scores" / "methods.csv").is_file() and read_card(model).get("methods"):
+        guesses = read_table(arguments.out / "scores" / "methods.csv", METHOD_GUESSES).query("part == 'test'")
+        right = int((guesses["guess"] == guesses["method"]).sum())
+        print(f"score: the method of {right} of {len(guesses)} test fakes guessed right (scores/methods.csv)")
     print("score: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items()) + " (validation and test videos)")
 
 

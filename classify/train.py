@@ -24,7 +24,7 @@ from typing import Any, Callable
 import pandas as pd
 
 from classify.aggregate import DEFAULT_RULE, aggregate, auc, choose_aggregation, choose_threshold
-from classify.material import Material, parts_of, partners
+from classify.material import Material, methods_of, parts_of, partners
 from classify.material import material as read_material
 from classify.model import FaceNet, ModelOptions, build, load_checkpoint, save_checkpoint, versions
 from classify.recipes import RECIPES, TrainOptions, defaults
@@ -33,7 +33,7 @@ from classify.verdict import MIN_FACES
 from data.augment import AugmentOptions
 from data.batches import Batches, EpochOrder, InOrder
 from extract.faces import pick_device
-from pipeline.errors import CheckpointError, OutOfMemoryError, command
+from pipeline.errors import CheckpointError, OutOfMemoryError, SplitError, command
 from pipeline.options import add_flags, as_record, from_flags
 from pipeline.tables import write_json
 
@@ -52,7 +52,7 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
     device = pick_device(running.device)
     torch.manual_seed(training.seed)
     torch.set_flush_denormal(True)  # squares of tiny gradients in Adam's state made a CPU step ten times slower
-    net, card = _begin(model, training)
+    net, card = _begin(model, training, out)
     made_from = {"model": as_record(model), "augmentation": as_record(augmentation), "batch": running.batch,
                  **{k: v for k, v in as_record(training).items() if k not in ("epochs", "patience", "resume")},
                  "split_hash": json.loads((out / "split.json").read_text())["split_hash"]}
@@ -64,7 +64,8 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
         or read_material(out, card["size_px"], card["centre"], training)
     try:
         before = _validation_aucs(net.to(device), card, out, training, running) if training.begin and not rank else {}
-        best_epoch = _fit(net, material, out, run, training, augmentation, running, device, resume_from)
+        best_epoch = _fit(net, card, material, out, run, training, augmentation, running, device,
+                          resume_from)
         if rank:
             return {}
         lightning.seed_everything(training.seed, verbose=False)
@@ -85,10 +86,13 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
                      if k != "resume"}, "versions": versions()})
 
 
-def _begin(model: ModelOptions, training: TrainOptions) -> tuple[FaceNet, dict[str, Any]]:
+def _begin(model: ModelOptions, training: TrainOptions, out: Path) -> tuple[FaceNet, dict[str, Any]]:
     """A new network, or the one to go on with; its card's choices are made anew."""
     if not training.begin:
-        return build(model)
+        names = methods_of(out, parts_of(out, training)[0])[0] if model.methods else []
+        if model.methods and len(names) < 2:
+            raise SplitError(f"METHODS needs fakes of at least two methods in training, the corpus names {names}")
+        return build(model, names)
     net, card = load_checkpoint(Path(training.begin))
     return net.train(), card
 
@@ -103,6 +107,15 @@ def _validation_aucs(net: FaceNet, card: dict, out: Path, training: TrainOptions
             label=("label", "first"), score=("score", lambda s: aggregate(s.to_numpy(), DEFAULT_RULE)))
         found[folder] = auc(videos["score"].to_numpy(), videos["label"].to_numpy())
     return found
+
+
+def _methods(out: Path, card_methods: list[str], material: Material):
+    """What the second head learns, int64 tensor per training row; methods that it has no output for are left out."""
+    import torch
+
+    names, numbers = methods_of(out, material.train)
+    place = [card_methods.index(name) if name in card_methods else -1 for name in names] + [-1]
+    return torch.tensor([place[number] for number in numbers])
 
 
 def _join(device: str) -> int:
@@ -148,8 +161,8 @@ def _prepare_run(run: Path, made_from: dict, resume: bool) -> str | None:
     return None
 
 
-def _fit(net: FaceNet, material: Material, out: Path, run: Path, training: TrainOptions, augmentation: AugmentOptions,
-         running: ScoreOptions, device: str, resume_from: str | None) -> int:
+def _fit(net: FaceNet, card: dict, material: Material, out: Path, run: Path, training: TrainOptions,
+         augmentation: AugmentOptions, running: ScoreOptions, device: str, resume_from: str | None) -> int:
     """Run the epochs, leave the best one's weights in `net`, return its number from 1."""
     import torch
 
@@ -158,7 +171,8 @@ def _fit(net: FaceNet, material: Material, out: Path, run: Path, training: Train
     labels = material.train["label"].to_numpy()
     weights = [len(labels) / (2 * int((labels == label).sum())) for label in (0, 1)]
     learner = Learner(net, (weights[0], weights[1]) if training.balance == "loss" else (1.0, 1.0), material.val,
-                      training, augmentation, run.with_name("epochs.csv"))
+                      training, augmentation, run.with_name("epochs.csv"),
+                      _methods(out, card["methods"], material) if net.method_head is not None else None)
     keeper, runner = trainer(run, device, training)
     share = runner.global_rank, runner.world_size
     where = f"cuda:{runner.local_rank}" if device.startswith("cuda") and runner.world_size > 1 else device

@@ -72,6 +72,13 @@ FRAME_SCORES = {
     "score": "float64",     # P(fake) in [0, 1]
     "crop": "str",
 }
+METHOD_GUESSES = {         # of fakes, by a network with a second head
+    "video_id": "str",
+    "part": "str",
+    "method": "str",        # as in INDEX
+    "guess": "str",         # the likeliest of the methods that the network has learned
+    "share": "float64",     # its probability, mean over the crops, were the video a fake
+}
 VIDEO_SCORES = {
     "video_id": "str",
     "label": "int64",

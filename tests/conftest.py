@@ -8,6 +8,7 @@ import pytest
 
 # Before anything imports torch: two threads that wait for each other on a busy machine cost a test its minute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @pytest.fixture

@@ -284,3 +284,38 @@ def test_crops_cut_in_another_way_are_not_replayed(out, tmp_path):
     with pytest.raises(SplitError, match="another margin"):
         train(out, SMALL, TrainOptions(epochs=1, replay_from=str(tmp_path / "old"), begin=str(
             tmp_path / "old" / "model" / "model.safetensors")), AugmentOptions(), HERE)
+
+
+def test_a_second_head_learns_which_method_made_a_fake(out):
+    """Fakes of one method are redder and darker, those of the other redder and brighter."""
+    from classify.score import guessed_methods
+    from pipeline.tables import INDEX, read_table
+
+    split = read_table(out / "split.csv", SPLIT)
+    index = []
+    for row in split.itertuples():
+        dark = int(row.video_id[:3]) % 4 < 2
+        index.append({**dict.fromkeys(INDEX, ""), "video_id": row.video_id, "label": row.label,
+                      "method": ("dark" if dark else "bright") if row.label else ""})
+        for path in (out / "faces" / row.video_id).glob("*.png") if row.label else ():
+            cv2.imwrite(str(path), (cv2.imread(str(path)) * 0.5 + (0 if dark else 127)).astype(np.uint8))
+    write_table(out / "index.csv", index, INDEX)
+    model = ModelOptions(backbone="resnet10t", weights="none", size=32, methods=True)
+    card = train(out, model, TrainOptions(epochs=4, lr=1e-3, patience=0), AugmentOptions(), HERE)
+    assert card["methods"] == ["bright", "dark"]
+    net, card = load_checkpoint(out / "model" / "model.safetensors")
+    faces = read_table(out / "faces" / "faces.csv", FACES)[["video_id", "crop"]].merge(split, on="video_id")
+    rows = faces.query("part == 'val' and label == 1")
+    guesses = guessed_methods(net, card, rows, out, HERE).merge(pd.DataFrame(index)[["video_id", "method"]])
+    assert len(guesses) == 6 and (guesses["guess"] == guesses["method"]).all() and (guesses["share"] > 0.5).all()
+
+
+def test_methods_need_two_of_them(out):
+    from pipeline.tables import INDEX, read_table
+
+    split = read_table(out / "split.csv", SPLIT)
+    write_table(out / "index.csv", [{**dict.fromkeys(INDEX, ""), "video_id": row.video_id, "label": row.label,
+                                     "method": "one" if row.label else ""} for row in split.itertuples()], INDEX)
+    with pytest.raises(SplitError, match="at least two methods"):
+        train(out, ModelOptions(backbone="resnet10t", weights="none", size=32, methods=True), TrainOptions(epochs=1),
+              AugmentOptions(), HERE)
