@@ -261,10 +261,12 @@ def test_efficientnet_from_a_file_is_the_network_that_keras_downloads(tmp_path, 
     assert any(layer.name.startswith("rescaling_") for layer in theirs.layers)
     _, ours, _ = build(backbone="efficientnet_b0", weights=str(file))
     rgb = pictures().astype(np.float32)
-    two = [ours.get_layer("second_division")(rgb), rgb]
-    seen = [m.predict_on_batch(np.asarray(on_torch.ops.convert_to_numpy(x)))
-            for m, x in zip((ours.get_layer("efficientnet_b0"), theirs), two)]
-    assert seen[0] == pytest.approx(seen[1], abs=1e-4) and np.ptp(seen[1]) > 1e-4
+    divided = np.asarray(on_torch.ops.convert_to_numpy(ours.get_layer("second_division")(rgb)))
+    seen, undivided = (ours.get_layer("efficientnet_b0").predict_on_batch(x) for x in (divided, rgb))
+    expected = theirs.predict_on_batch(rgb)
+    # These weights magnify roundings: what counts is that the step is there.
+    off, off_without = (np.abs(x - expected).max() / np.ptp(expected) for x in (seen, undivided))
+    assert off < 0.02 and off_without > 10 * off
 
 
 @keras
