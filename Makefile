@@ -39,7 +39,7 @@ $(if $(filter-out torch tensorflow,$(call given,FRAMEWORK)),$(error FRAMEWORK is
 KERAS := $(filter tensorflow,$(call given,FRAMEWORK))
 MODEL := $(OUT)/model/model.$(if $(KERAS),keras,safetensors)
 
-.PHONY: help setup check index extract split train ensemble score report augment-sheet compare demo bench-extract test lint FORCE
+.PHONY: help setup check index extract split train ensemble score report augment-sheet compare demo bench-extract bench-train test lint FORCE
 .DEFAULT_GOAL := help
 
 help:
@@ -131,6 +131,9 @@ demo: setup ## draw a small corpus of nobody's faces, run the whole path on it, 
 
 bench-extract: setup ## what extraction costs against the usual loop, as ratios with their limits (minutes)
 	@$(RUN) extract.bench $(addprefix --corpus ,$(wildcard $(or $(DEEPFAKE_SHARED),../shared)/corpus))
+
+bench-train: setup ## what a training step costs beside what it must, and beside the usual loops (minutes)
+	@$(RUN) classify.bench $(call flags,BACKBONE SIZE BATCH DEVICE)
 
 test: setup $(VENV)/moto/.done ## run the tests
 	MOTO_SERVER=$(VENV)/moto/bin/moto_server $(VENV)/bin/python -m pytest
