@@ -48,8 +48,8 @@ def copies_across(table: pd.DataFrame, same_as: dict[str, str]) -> dict[str, int
     """For a pair of parts X/Y: how many of X have a copy with the same bytes in Y. same_as: of tables.COPIES."""
     content = {part: [same_as.get(v, v) for v in group["video_id"]] for part, group in table.groupby("part")}
     mine = {part: content.get(part, []) for part in PARTS}
-    pairs = {"test/train+val": (mine["test"], {*mine["train"], *mine["val"]}), "val/train": (mine["val"],
-                                                                                         {*mine["train"]})}
+    pairs = {"test/train+val": (mine["test"], {*mine["train"], *mine["val"]}),
+             "val/train": (mine["val"], {*mine["train"]})}
     return {pair: sum(c in others for c in own) for pair, (own, others) in pairs.items()}
 
 

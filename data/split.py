@@ -221,8 +221,8 @@ def describe(split: Split) -> list[str]:
                      f"{n['identities_shared']:,} of {n['identities']:,} identities; {n['original_there']:,} of "
                      f"{n['fakes']:,} {x} fakes have their original in {y}, {n['sibling_there']:,} a sibling")
     if "copies_across" in found:
-        lines.append("copies with the same bytes: " + ", ".join(f"{n:,} of {pair.split('/')[0]} in {pair.split('/')[1]}"
-                                                                 for pair, n in found["copies_across"].items()))
+        lines.append("copies with the same bytes: " + ", ".join(
+            f"{n:,} of {pair.split('/')[0]} in {pair.split('/')[1]}" for pair, n in found["copies_across"].items()))
     if found["dropped"]:
         named = ", ".join(found["dropped"][:8]) + (", …" if len(found["dropped"]) > 8 else "")
         lines.append(f"dropped: {len(found['dropped']):,} ({named})")

@@ -24,7 +24,7 @@ from pipeline.errors import CorpusError
 from pipeline.tables import write_json
 
 MOST_FILES = 5_000_000
-MOST_RATIO = 50         # pictures and videos hardly shrink; a zip that grows more than this, and beyond SMALL, is a bomb
+MOST_RATIO = 50         # pictures and videos hardly shrink; a zip that grows more, and beyond SMALL, is a bomb
 SMALL = 2 ** 30         # bytes that any zip may unpack to
 CHUNK = 2 ** 20
 LONGEST_NAME = 255      # bytes of a part of a path
@@ -102,8 +102,8 @@ def _members(archive: zipfile.ZipFile) -> tuple[dict[str, zipfile.ZipInfo], list
         else:
             unsafe.append(info.filename)
     shown = ascii(unsafe[0]) if unsafe else ""
-    return members, left_out(len(unsafe), f"a link, a device, a name twice, or a path that leads outside (e.g. {shown})",
-                             "file of the zip")
+    why = f"a link, a device, a name twice, or a path that leads outside (e.g. {shown})"
+    return members, left_out(len(unsafe), why, "unsafe file")
 
 
 def _safe(info: zipfile.ZipInfo) -> bool:

@@ -118,7 +118,8 @@ def _unknown(path: Path, names: list[str], side: dict[str, Path], thing: str = "
     if path.resolve().name.lower() in ("celeb-real", "celeb-synthesis", "youtube-real", "original_sequences",
                                        "manipulated_sequences"):
         hint = f"; did you mean CORPUS={path.resolve().parent}?"
-    raise CorpusError(f"{path} is laid out in no known way ({counted(len(names), thing)}: {seen}){hint}; known are {KNOWN}")
+    raise CorpusError(f"{path} is laid out in no known way ({counted(len(names), thing)}: {seen}){hint}; "
+                      f"known are {KNOWN}")
 
 
 def walk(root: Path, suffixes: frozenset[str] = VIDEO_SUFFIXES
@@ -323,8 +324,7 @@ def shown(name: str) -> str:
 @command
 def main(argv: list[str] | None = None) -> int | None:
     parser = argparse.ArgumentParser(prog="python -m extract.corpus", description="Recognise a corpus and index it.")
-    parser.add_argument("corpus", type=place, help="folder of videos or pictures, a zip of one, or a CSV with the columns "
-                                                  "path,label")
+    parser.add_argument("corpus", type=place, help="folder of videos or pictures, a zip of one, or a CSV path,label")
     parser.add_argument("--out", type=place, default=Path("out/index.csv"),
                         help="index to write (default out/index.csv)")
     parser.add_argument("--check", action="store_true", help="only say what is there; nothing is written")

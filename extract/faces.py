@@ -23,6 +23,7 @@ THRESHOLDS = (0.6, 0.7, 0.7)  # of P-, R- and O-Net, as in the paper and in face
 DETECTOR = 2  # raised when the same options give other boxes: crops made by another number are made again
 SURE = 0.95                   # at full size MTCNN is .90 to .93 sure of a large pattern in a real Celeb-DF v2 clip
 SECOND_SIDE = 960             # px of the second look, where the first finds nothing that it is sure of
+CROPS = ("auto", "face", "whole")
 GPU_BATCH = 16                # frames of one clip at once on a GPU; on a CPU one by one is faster (measured)
 
 
@@ -36,6 +37,8 @@ class FaceOptions:
     min_confidence: float = option(0.9, "detector confidence below which a face is not recorded, 0 to 1")
     margin: float = option(1.3, "side of the square crop in lengths of the box's longer side (1.3: 15 % a side)")
     crop_px: int = option(224, "side of the stored crop in px")
+    crop: str = option("auto", "what is judged: the main face, or the whole picture (auto: the face in videos, the "
+                               "whole of pictures)", choices=CROPS)
 
     def __post_init__(self) -> None:
         if self.detect_side and self.detect_side < 40:
@@ -46,6 +49,8 @@ class FaceOptions:
             raise ValueError(f"min_confidence must be between 0 and 1, got {self.min_confidence}")
         if not 1 <= self.margin <= 4:
             raise ValueError(f"margin must be between 1 and 4 box lengths, got {self.margin}")
+        if self.crop not in CROPS:
+            raise ValueError(f"crop must be one of {', '.join(CROPS)}, got {self.crop}")
         if self.crop_px < 16:
             raise ValueError(f"crop_px must be at least 16 px, got {self.crop_px}")
 
@@ -95,6 +100,22 @@ class Detector:
         return [sorted((Face((box.reshape(2, 2) * factors).reshape(4), points * factors, float(confidence))
                         for box, points, confidence in zip(*found) if confidence >= self.options.min_confidence),
                        key=_rank, reverse=True) for found in self._cascade(small)]
+
+
+class WholeFrame:
+    """In place of a Detector where pictures are judged whole: each frame is one "face" without landmarks."""
+
+    batch = 1
+
+    def __init__(self, options: FaceOptions):
+        self.options = options
+
+    def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
+        """One Face of the size of the frame for each, landmarks and confidence NaN."""
+        import numpy as np
+
+        return [[Face(np.array([0, 0, frame.shape[1], frame.shape[0]], np.float32),
+                      np.full((5, 2), np.nan, np.float32), float("nan"))] for frame in frames]
 
 
 def make_cascade(options: FaceOptions, device: str):

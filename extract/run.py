@@ -17,12 +17,13 @@ import contextlib
 import re
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from extract.faces import DETECTOR, FaceOptions, make_cascade, pick_device
+from extract.faces import DETECTOR, FaceOptions, WholeFrame, make_cascade, pick_device
 from extract.frames import FrameOptions
+from extract.layouts import is_picture
 from extract.store import Store, stamps_below, store_at
 from pipeline.errors import PipelineError, VideoError, command
 from pipeline.options import add_flags, as_record, from_flags, option
@@ -70,10 +71,19 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
     Returns how many videos ended in each status.
     Raises OSError when nothing can be written (a full disk); finished videos are kept.
     """
+    pictures = all(is_picture(name) for name in index["video_id"])
+    if faces.crop == "auto":
+        faces = replace(faces, crop="whole" if pictures else "face")
+    if pictures and faces.crop == "whole":
+        from extract.whole import extract_whole
+
+        return extract_whole(root, index, out, _options(root, index, frames, faces), run, progress)
     part, parts = map(int, (run.shard or "1/1").split("/"))
     names = list(index["video_id"])[part - 1::parts]
     original = dict(zip(index["video_id"], index["original"])) if run.reuse_boxes else {}
     made_with = {**as_record(frames), **as_record(faces), "detector": DETECTOR, "reuse_boxes": run.reuse_boxes}
+    if faces.crop == "face":
+        del made_with["crop"]  # crops older than this option are faces too
     store = store_at(out, made_with, f"{part}of{parts}" if run.shard else "all")
     with store.locked(), contextlib.ExitStack() as stack:
         rows, stamp_of = {}, stamps_below(root)
@@ -94,10 +104,14 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
                 if progress:
                     progress.add(rows[video_id], spent, real is not None)
         if not run.shard:
-            _write_tables(out, index, rows, {"frames": as_record(frames), "faces": as_record(faces),
-                                             "dataset": next(iter(index["dataset"]), ""),
-                                             "demo": (root / DEMO_MARK).exists()})
+            _write_tables(out, index, rows, _options(root, index, frames, faces))
     return collections.Counter(row["video"]["status"] for row in rows.values())
+
+
+def _options(root: Path, index, frames: FrameOptions, faces: FaceOptions) -> dict[str, Any]:
+    """What OUT/faces/options.json holds; crop is "face" or "whole"."""
+    return {"frames": as_record(frames), "faces": as_record(faces), "crop": faces.crop,
+            "dataset": next(iter(index["dataset"]), ""), "demo": (root / DEMO_MARK).exists()}
 
 
 def _workers(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions, run: RunOptions, n_todo: int,
@@ -116,7 +130,8 @@ def _workers(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions,
         most = min(n_cpus, int(n_gpus / gpus)) if gpus else n_cpus
         return (min(most if run.workers is None else run.workers, n_todo), _start_worker,
                 (root, store, frames, faces, device, None), "ray", gpus)
-    device = pick_device(run.device) if n_todo else "cpu"  # a wrong one ends here, not in every worker
+    # A wrong one ends here, not in every worker.
+    device = pick_device(run.device) if n_todo and faces.crop == "face" else "cpu"
     most = cpu_count() + (0 if device == "cpu" else WAITING)
     workers = min(most if run.workers is None else run.workers, n_todo)
     served = None
@@ -140,7 +155,7 @@ def _write_tables(out: Path, index, rows: dict[str, dict], options: dict) -> Non
     labels = dict(zip(index["video_id"], index["label"]))
     write_json(out / "options.json", options)
     write_table(out / "faces.csv", [{"video_id": v, **face} for v, row in rows.items() for face in row["faces"]], FACES)
-    write_sheet(out, rows, labels)
+    write_sheet(out, {v: [f["crop"] for f in row["faces"] if f["crop"]] for v, row in rows.items()}, labels)
     write_table(out / "videos.csv", [{"video_id": v, "label": labels[v], **row["video"]} for v, row in rows.items()],
                 VIDEOS)
 
@@ -181,7 +196,8 @@ def _start_worker(root: Path, store: Store, frames: FrameOptions, faces: FaceOpt
         import torch
 
         torch.set_num_threads(1)
-    _worker.update(root=root, store=store, frames=frames, detector=_Timed(Detector(faces, device, cascade)))
+    detector = WholeFrame(faces) if faces.crop == "whole" else Detector(faces, device, cascade)
+    _worker.update(root=root, store=store, frames=frames, detector=_Timed(detector))
 
 
 def _extract_one(item: tuple[str, list | None, dict | None]) -> tuple[dict, dict[str, float]]:
@@ -225,12 +241,12 @@ def _failed(reason: str) -> dict:
 class Progress:
     """A bar on stderr: videos and frames a second, what they are spent on, time left, failures so far."""
 
-    def start(self, n_todo: int, n_kept: int) -> None:
+    def start(self, n_todo: int, n_kept: int, thing: str = "video") -> None:
         from tqdm import tqdm
 
         if n_kept:
-            print(f"{n_kept:,} videos are there already, {n_todo:,} to do", file=sys.stderr)
-        self.bar = tqdm(total=n_todo, unit="video", desc="extract", smoothing=0.05, disable=not n_todo)
+            print(f"{n_kept:,} {thing}s are there already, {n_todo:,} to do", file=sys.stderr)
+        self.bar = tqdm(total=n_todo, unit=thing, desc="extract", smoothing=0.05, disable=not n_todo)
         self.began, self.n_frames = time.perf_counter(), 0
         self.spent: collections.Counter = collections.Counter()
         self.failed: collections.Counter = collections.Counter()
@@ -282,16 +298,17 @@ def _summary(out: Path) -> list[str]:
 
 @command
 def main(argv: list[str] | None = None) -> int | None:
-    parser = argparse.ArgumentParser(prog="python -m extract.run", description="Videos of an index to face crops.")
+    parser = argparse.ArgumentParser(prog="python -m extract.run", description="Videos or pictures to crops.")
     parser.add_argument("corpus", type=place, help="the corpus that the index was made from")
     parser.add_argument("--index", type=place, required=True, help="table of videos made by extract.corpus")
     parser.add_argument("--out", type=place, required=True, help="folder for crops and tables (OUT/faces)")
     add_flags(parser, FrameOptions, FaceOptions, RunOptions)
     arguments = parser.parse_args(argv)
-    from extract.corpus import find_corpus
+    from extract.corpus import beside, find_corpus
 
     index, run, progress = read_table(arguments.index, INDEX), from_flags(RunOptions, arguments), Progress()
-    counts = extract_corpus(find_corpus(arguments.corpus).root, index, arguments.out,
+    root = find_corpus(arguments.corpus, beside(arguments.index)).root
+    counts = extract_corpus(root, index, arguments.out,
                             from_flags(FrameOptions, arguments), from_flags(FaceOptions, arguments), run, progress)
     if progress.spent:
         print(f"extract: {progress.speed()}")
@@ -306,7 +323,8 @@ def main(argv: list[str] | None = None) -> int | None:
     print("\n".join(_summary(arguments.out)))
     print(f"look at {arguments.out / 'sheet.png'} before training")
     if not counts["ok"]:
-        raise PipelineError("no video gave a face: nothing to train on")
+        nothing = "picture could be used" if index["video_id"].map(is_picture).all() else "video gave a face"
+        raise PipelineError(f"no {nothing}: nothing to train on")
     return None
 
 

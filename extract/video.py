@@ -1,5 +1,7 @@
 """One video to its faces: the one function that extraction over a corpus and the verdict on a clip both call.
 
+A picture is a clip of one frame. Where whole pictures are judged, the frame itself stands for its main face.
+
 A fake has its real's geometry frame by frame, so boxes found on the real can serve its fakes: see `Known`.
 """
 from __future__ import annotations
@@ -8,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
 
-from extract.faces import Detector, Face, crop_square, overlap
+from extract.faces import Detector, Face, WholeFrame, crop_square, overlap
 from extract.frames import Clip, Frame, FrameOptions
+from extract.layouts import is_picture
+from extract.pictures import Still, whole_square
 from extract.tracks import face_colours, set_tracks
 
 if TYPE_CHECKING:
@@ -72,9 +76,9 @@ class _Mismatch(Exception):
     """A checked frame's main face is not where the known one is."""
 
 
-def extract_video(path: str | Path, detector: Detector, options: FrameOptions, known: Known | None = None
-                  ) -> Extraction:
-    """Sample frames, find faces, crop the main one of each frame.
+def extract_video(path: str | Path | Still, detector: Detector | WholeFrame, options: FrameOptions,
+                  known: Known | None = None) -> Extraction:
+    """Sample frames, find faces, crop the main one of each frame. A picture (by its suffix, or a Still) is one frame.
 
     The main face is the detector's first. Memory: `detector.batch` frames, the crops, and 14 kB of colours a face.
     known: faces of the real that this fake was made from. A frame whose number, time and picture size have known faces
@@ -92,8 +96,9 @@ def extract_video(path: str | Path, detector: Detector, options: FrameOptions, k
         return result
 
 
-def _extract(path: str | Path, finder: _Finder, options: FrameOptions) -> Extraction:
-    clip = Clip(path, options)
+def _extract(path: str | Path | Still, finder: _Finder, options: FrameOptions) -> Extraction:
+    clip = path if isinstance(path, Still) else Still(path) if is_picture(path) else Clip(path, options)
+    cut = finder.detector.options
     result = Extraction({})
     faces: list[tuple[dict[str, Any], np.ndarray]] = []  # rows with their colours
     size = (0, 0)
@@ -104,7 +109,8 @@ def _extract(path: str | Path, finder: _Finder, options: FrameOptions) -> Extrac
         for frame, found in zip(frames, finder(frames)):
             faces += [(row, face_colours(frame.rgb, box)) for row, box in zip(*found)]
             if found.rows:
-                result.crops[frame.number] = crop_square(frame.rgb, found.boxes[0], finder.detector.options)
+                result.crops[frame.number] = (whole_square(frame.rgb, cut.crop_px) if cut.crop == "whole" else
+                                              crop_square(frame.rgb, found.boxes[0], cut))
     status, reason = ("ok", clip.damage) if result.crops else ("no_face", f"no face in {n_read} frames")
     if not result.crops and clip.damage:
         reason = f"{reason}; {clip.damage}"
@@ -121,7 +127,7 @@ def _extract(path: str | Path, finder: _Finder, options: FrameOptions) -> Extrac
 class _Finder:
     """Faces of frames, from the detector or known."""
 
-    def __init__(self, detector: Detector, known: Known | None = None):
+    def __init__(self, detector: Detector | WholeFrame, known: Known | None = None):
         self.detector, self.known = detector, known
         self.n_known = self.n_reused = 0
 
