@@ -15,9 +15,9 @@ FLAGS = ["--backbone", "resnet10t", "--weights", "none", "--size", "32", "--devi
 
 
 def test_the_sheet_shows_what_training_gives_the_network(demo_run, tmp_path, monkeypatch):
-    given, forward = [], FaceNet.forward
-    monkeypatch.setattr(FaceNet, "forward", lambda self, pictures: (given.append(pictures.detach().clone()),
-                                                                    forward(self, pictures))[1])
+    given, features = [], FaceNet.features
+    monkeypatch.setattr(FaceNet, "features", lambda self, pictures: (given.append(pictures.detach().clone()),
+                                                                     features(self, pictures))[1])
     out, model, training, options, running = parse(["--out", str(demo_run), *FLAGS])
     train(out, model, training, options, running, tmp_path)
     table, _ = parts_of(out, training)
