@@ -24,8 +24,9 @@ from typing import Any, Callable
 import pandas as pd
 
 from classify.aggregate import DEFAULT_RULE, aggregate, auc, choose_aggregation, choose_threshold
-from classify.material import Material, methods_of, parts_of, partners
+from classify.material import Material
 from classify.material import material as read_material
+from classify.material import methods_of, partners, parts_of
 from classify.model import FaceNet, ModelOptions, build, load_checkpoint, save_checkpoint, versions
 from classify.recipes import RECIPES, TrainOptions, defaults
 from classify.score import ScoreOptions, score_crops

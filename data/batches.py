@@ -6,7 +6,7 @@ can each take their share of every batch.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Iterator, NamedTuple, Sequence
+from typing import Iterator, NamedTuple, Protocol, Sequence
 
 import numpy as np
 import torch
@@ -29,6 +29,14 @@ class Batch(NamedTuple):
     labels: torch.Tensor
     rows: torch.Tensor
     n_all: int
+
+
+class Order(Protocol):
+    """What decides which rows form a batch: its batches of this epoch, int64 arrays of rows."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self) -> list[np.ndarray]: ...
 
 
 class InOrder:
@@ -98,8 +106,8 @@ class Batches:
 
     batch_sampler = None  # Lightning asks every loader for it
 
-    def __init__(self, pictures: np.ndarray | Joined, numbers: np.ndarray, labels: Sequence[int],
-                 order: InOrder | EpochOrder, degradation: tuple[AugmentOptions, int] | None = None,
+    def __init__(self, pictures: np.ndarray | Joined, numbers: np.ndarray, labels: Sequence[int] | np.ndarray,
+                 order: Order, degradation: tuple[AugmentOptions, int] | None = None,
                  share: tuple[int, int] = (0, 1), device: str = "cpu"):
         self.pictures, self.numbers, self.labels = pictures, numbers, np.asarray(labels, np.int64)
         self.sampler = order  # the name under which Lightning looks for what has a set_epoch

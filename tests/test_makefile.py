@@ -44,7 +44,8 @@ def test_every_option_of_a_command_can_be_given_to_make():
                                (("TRAIN_OPTIONS", "TRAIN_SWITCHES", "TRAIN_RUNNING"),
                                 (ModelOptions, TrainOptions, AugmentOptions, ScoreOptions)),
                                (("SCORE_RUNNING",), (ScoreOptions,)), (("REPORT_OPTIONS",), (ReportOptions,))):
-        listed = {word for name in variables for word in re.search(rf"^{name} := ((?:.*\\\n)*.*)$", text, re.M)[1].replace("\\", "").split()}
+        lists = [re.search(rf"^{name} := ((?:.*\\\n)*.*)$", text, re.M)[1] for name in variables]
+        listed = {word for line in lists for word in line.replace("\\", "").split()}
         own = {"RESUME", "RECIPE"}  # the one is written out in the rule, the other is a choice of defaults
         fields = {f.name.upper() for cls in classes for f in dataclasses.fields(cls)}
         assert listed - own == fields - own, variables
