@@ -1,5 +1,7 @@
 """The frames of a clip to a verdict: the function that the command, the report and the server call.
 
+A picture is judged from one crop, or whole, as its model's card says; a clip from its sampled frames.
+
 A verdict is `real`, `fake` or `undecided` with a reason. A file that cannot be read has none: that is an error.
 What this module does not know: how sure a score is. Calibration and an undecided band come with a calibrated model.
 """
@@ -8,7 +10,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MIN_FRAMES = 5  # sampled at least to judge a clip, closer together than training's where the clip is short
 MIN_FACES = 3   # frames with a face below which a clip is undecided: of fewer, one odd frame would be half the vote
@@ -22,6 +27,7 @@ class Verdict:
     score: P(fake) in [0, 1], None when undecided for want of faces. threshold: a score at or above it is fake.
     probability: calibrated P(fake), None until the model has a calibration. people: None until tracks exist.
     frames: one {"time_s", "score"} per frame with a face, times from the first displayed frame.
+    facts: what the file says of itself (classify.facts), beside the verdict; no score rests on it.
     """
 
     path: str
@@ -36,6 +42,7 @@ class Verdict:
     model: str
     probability: float | None = None
     people: None = None
+    facts: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -46,20 +53,35 @@ def as_object(**known: Any) -> dict[str, Any]:
     """The JSON object of one clip from what is known of it; the other fields are null. A clip that could not be read
     has `path`, `model` and `error` only."""
     fields = ("path", "verdict", "score", "probability", "threshold", "reason", "n_asked", "n_read", "n_faces",
-              "people", "frames", "model", "error")
+              "people", "frames", "model", "facts", "error")
     return {"schema": SCHEMA, **{field: known.get(field) for field in fields}}
 
 
-def decide(scores: Sequence[float], card: dict[str, Any], n_read: int) -> tuple[str, float | None, str]:
+class Look(NamedTuple):
+    """What of a picture was looked at.
+
+    picture: uint8 RGB (height, width, 3). box: x0 y0 x1 y1 in its px, None without a face. input: uint8 RGB
+    (size_px, size_px, 3), what the network saw, None without a face.
+    """
+
+    picture: np.ndarray
+    box: tuple[float, float, float, float] | None
+    input: np.ndarray | None
+
+
+def decide(scores: Sequence[float], card: dict[str, Any], n_read: int, least: int = MIN_FACES
+           ) -> tuple[str, float | None, str]:
     """(verdict, score, reason) of a clip from its frame scores, P(fake) each, under a model card.
 
-    n_read: frames that were looked at, for the reason.
+    n_read: frames that were looked at, for the reason. least: frames with a face that a verdict needs; 1 for pictures.
     """
     from classify.aggregate import aggregate
 
-    if len(scores) < MIN_FACES:
+    if len(scores) < least:
+        if least == 1:
+            return "undecided", None, "no face"
         found = f"a face in only {len(scores)} of {n_read} frames" if len(scores) else f"no face in {n_read} frames"
-        return "undecided", None, f"{found}, at least {MIN_FACES} are needed"
+        return "undecided", None, f"{found}, at least {least} are needed"
     score = aggregate(scores, card["aggregation"])
     return ("fake" if score >= card["threshold"] else "real"), score, ""
 
@@ -73,18 +95,21 @@ class Judge:
 
     def __init__(self, model: Path, device: str = "auto"):
         from classify.model import load_checkpoint
-        from extract.faces import Detector, FaceOptions, pick_device
+        from extract.faces import Detector, FaceOptions, WholeFrame, pick_device
         from extract.frames import FrameOptions
         from pipeline.options import from_record
 
         self.device = pick_device(device)
         self.net, self.card = load_checkpoint(model, self.device)
-        self.detector = Detector(from_record(FaceOptions, self.card["faces"]), self.device)
+        self.whole = self.card.get("crop") == "whole"
+        faces = from_record(FaceOptions, self.card["faces"])
+        self.detector = WholeFrame(faces) if self.whole else Detector(faces, self.device)
         trained_with = from_record(FrameOptions, self.card["frames"])
         self.frames = dataclasses.replace(trained_with, min_frames=max(MIN_FRAMES, trained_with.min_frames))
 
     def judge(self, path: str | Path) -> Verdict:
         """The verdict on one video. Raises VideoError where no frame of it can be read."""
+        from classify.facts import facts_of
         from extract.video import extract_video
 
         found = extract_video(path, self.detector, self.frames)
@@ -96,7 +121,31 @@ class Judge:
             reason = "; ".join(filter(None, (reason, found.video["reason"])))
         return Verdict(str(path), verdict, score, self.card["threshold"], reason, found.video["n_asked"],
                        found.video["n_read"], found.video["n_faces"],
-                       [{"time_s": time_of[n], "score": s} for n, s in zip(numbers, scores)], self.card["model_id"])
+                       [{"time_s": time_of[n], "score": s} for n, s in zip(numbers, scores)], self.card["model_id"],
+                       facts=facts_of(path))
+
+    def judge_picture(self, path: str | Path) -> tuple[Verdict, Look]:
+        """The verdict on one picture, and what of it was looked at. Raises VideoError where it cannot be read."""
+        from classify.facts import facts_of
+        from data.crops import to_input
+        from extract.pictures import Still, whole_square
+        from extract.video import extract_video
+
+        still = Still(path)
+        size_px, centre = self.card["size_px"], self.card["centre"]
+        if self.whole:
+            crops = [whole_square(still.rgb, round(size_px / centre))]
+            box = (0.0, 0.0, float(still.rgb.shape[1]), float(still.rgb.shape[0]))
+        else:
+            found = extract_video(still, self.detector, self.frames)
+            crops = list(found.crops.values())
+            box = tuple(found.faces[0][side] for side in ("x0", "y0", "x1", "y1")) if crops else None
+        scores = self._scores(crops)
+        verdict, score, reason = decide(scores, self.card, 1, least=1)
+        look = Look(still.rgb, box, to_input(crops[0], size_px, centre) if crops else None)
+        return Verdict(str(path), verdict, score, self.card["threshold"], reason, 1, 1, len(crops),
+                       [{"time_s": 0.0, "score": s} for s in scores], self.card["model_id"],
+                       facts=facts_of(path)), look
 
     def _scores(self, crops: list) -> list[float]:
         import numpy as np

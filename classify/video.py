@@ -12,6 +12,7 @@ from pipeline.errors import PipelineError, VideoError, command, fail
 
 DEFAULT_MODEL = Path(os.environ.get("OUT", "out")) / "model" / "model.safetensors"
 BAR = 24  # characters of a full bar
+LONGEST_FACT = 200  # characters of a line; --json has all that was kept
 
 
 def line(verdict) -> str:
@@ -19,7 +20,7 @@ def line(verdict) -> str:
     score = "no score" if verdict.score is None else f"score {verdict.score:.3f} (fake from {verdict.threshold:.3f})"
     undecided = f": {verdict.reason}" if verdict.verdict == "undecided" else ""
     damage = f" of {verdict.n_asked} asked ({verdict.reason})" if verdict.n_asked != verdict.n_read else ""
-    return (f"{_printable(verdict.path)}  {verdict.verdict.upper()}{undecided}  {score}  "
+    return (f"{printable(verdict.path)}  {verdict.verdict.upper()}{undecided}  {score}  "
             f"a face in {verdict.n_faces} of {verdict.n_read} frames{damage}")
 
 
@@ -27,6 +28,17 @@ def bars(verdict) -> list[str]:
     """A bar per frame with a face: seconds, score, and the score drawn."""
     return [f"  {f['time_s']:8.2f} s  {f['score']:.3f}  {'█' * round(f['score'] * BAR):·<{BAR}}"
             for f in verdict.frames]
+
+
+def fact_lines(facts: dict) -> list[str]:
+    """What a file says of itself, a line each; no verdict rests on it."""
+    def plain(value) -> str:
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+        return printable(" ".join(text.split()))[:LONGEST_FACT]
+
+    return [f"  {name.replace('_', ' ')}: {plain(value)}" for name, value in facts.items() if value not in ("", None)]
 
 
 def clips(paths: list[str]) -> Iterator[str]:
@@ -41,7 +53,7 @@ def clips(paths: list[str]) -> Iterator[str]:
         yield from found or [path]
 
 
-def _printable(path: str) -> str:
+def printable(path: str) -> str:
     return "".join(c if c.isprintable() else "�" for c in path)
 
 
@@ -53,7 +65,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("paths", nargs="+", metavar="clip", help="video files, or folders of them")
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help=f"checkpoint (default {DEFAULT_MODEL})")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
-    parser.add_argument("-v", "--verbose", action="store_true", help="also the score of every frame as a bar")
+    parser.add_argument("-v", "--verbose", action="store_true", help="also the score of every frame as a bar, and what "
+                        "the file says of itself")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default auto)")
     arguments = parser.parse_args(argv)
 
@@ -70,13 +83,13 @@ def main(argv: list[str] | None = None) -> int:
         try:
             verdict = judge.judge(path) if not os.path.isdir(path) else _no_video(path)
         except PipelineError as error:
-            failed = fail(f"{_printable(path)}: {error}")
+            failed = fail(f"{printable(path)}: {error}")
             if arguments.json:
                 print(json.dumps(as_object(path=path, error=str(error), model=judge.card["model_id"])), flush=True)
             continue
         print(json.dumps(verdict.as_json()) if arguments.json else line(verdict), flush=True)
         if arguments.verbose and not arguments.json:
-            print("\n".join(bars(verdict)), flush=True)
+            print("\n".join(bars(verdict) + fact_lines(verdict.facts or {})), flush=True)
     return failed
 
 

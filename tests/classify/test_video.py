@@ -48,7 +48,7 @@ def test_a_short_clip_is_judged_on_five_frames_and_the_json_says_all(judge, demo
     status, [line], _ = judge(demo_corpus / "Celeb-real" / "id0_0000.mp4", "--json")
     said = json.loads(line)
     assert list(said) == ["schema", "path", "verdict", "score", "probability", "threshold", "reason", "n_asked",
-                          "n_read", "n_faces", "people", "frames", "model", "error"]
+                          "n_read", "n_faces", "people", "frames", "model", "facts", "error"]
     assert (said["schema"], said["error"], said["probability"], said["people"]) == (1, None, None, None)
     assert said["n_asked"] == said["n_read"] == 5 and len(said["frames"]) == said["n_faces"] >= 4
     assert [f["time_s"] for f in said["frames"]] == sorted(f["time_s"] for f in said["frames"])
@@ -68,9 +68,11 @@ def test_a_clip_gets_the_score_that_its_extracted_crops_got(judge, demo_run, dem
         assert json.loads(line)["verdict"] == row.verdict
 
 
-def test_verbose_draws_a_bar_per_frame(judge, demo_corpus):
-    _, [_, *bars], _ = judge(demo_corpus / "Celeb-real" / "id0_0000.mp4", "-v")
-    assert 4 <= len(bars) <= 5 and all("s  0." in bar for bar in bars)
+def test_verbose_draws_a_bar_per_frame_and_tells_what_the_file_says_of_itself(judge, demo_corpus):
+    _, [_, *lines], _ = judge(demo_corpus / "Celeb-real" / "id0_0000.mp4", "-v")
+    bars = [line for line in lines if "s  0." in line]
+    assert 4 <= len(bars) <= 5 and lines[:len(bars)] == bars
+    assert any(line.startswith("  container: ") and "mp4" in line for line in lines[len(bars):])
 
 
 def test_bad_clips_are_a_line_on_stderr_each_and_the_rest_go_on(judge, demo_corpus, tmp_path):

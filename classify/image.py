@@ -1,0 +1,127 @@
+"""`python -m classify.image photo.jpg [more…]`: one line per picture, REAL, FAKE or UNDECIDED."""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Iterator
+
+from classify.video import DEFAULT_MODEL, fact_lines, printable
+from pipeline.errors import OptionsError, PipelineError, VideoError, command, fail
+
+PANEL_PX = 480  # height of each of the two halves of --picture
+
+
+def line(verdict) -> str:
+    """One line for people. verdict: a classify.verdict.Verdict."""
+    score = "no score" if verdict.score is None else f"score {verdict.score:.3f} (fake from {verdict.threshold:.3f})"
+    reason = f": {verdict.reason}" if verdict.reason else ""
+    return f"{printable(verdict.path)}  {verdict.verdict.upper()}{reason}  {score}"
+
+
+def pictures(paths: list[str]) -> Iterator[str]:
+    """The paths as given; a folder stands for all pictures below it, in order. An empty folder stands for itself."""
+    from extract.layouts import is_picture
+
+    for path in paths:
+        found = [path]
+        if os.path.isdir(path):
+            found = sorted(str(f) for f in Path(path).rglob("*")
+                           if is_picture(f) and not f.name.startswith(".") and f.is_file())
+        yield from found or [path]
+
+
+def draw(verdict, look) -> bytes:
+    """A PNG of what was looked at: the picture with the box on the left, what the network saw on the right.
+
+    verdict: of Judge.judge_picture, with its look.
+    """
+    import cv2
+    import numpy as np
+
+    picture, scale = _scaled(look.picture)
+    if look.box is not None:
+        corners = [round(v * scale) for v in look.box]
+        x0, y0 = (max(0, v) for v in corners[:2])
+        x1, y1 = min(corners[2], picture.shape[1]) - 1, min(corners[3], picture.shape[0]) - 1
+        cv2.rectangle(picture, (x0, y0), (x1, y1), (255, 160, 0), 2)
+    seen = np.full((PANEL_PX, PANEL_PX, 3), 230, np.uint8)
+    if look.input is not None:
+        # Pixels as they are: what looks coarse here is as coarse for the network.
+        seen = cv2.resize(look.input, (PANEL_PX, PANEL_PX), interpolation=cv2.INTER_NEAREST)
+    bar = np.full((40, picture.shape[1] + 8 + PANEL_PX, 3), 255, np.uint8)
+    why = verdict.reason if verdict.score is None else f"score {verdict.score:.3f}, fake from {verdict.threshold:.3f}"
+    cv2.putText(bar, f"{verdict.verdict.upper()}: {why}", (8, 27), cv2.FONT_HERSHEY_SIMPLEX, .6, (0, 0, 0), 1,
+                cv2.LINE_AA)
+    gap = np.full((PANEL_PX, 8, 3), 255, np.uint8)
+    ok, png = cv2.imencode(".png", np.vstack([bar, np.hstack([picture, gap, seen])])[:, :, ::-1])
+    if not ok:
+        raise RuntimeError("OpenCV cannot encode what was looked at")
+    return png.tobytes()
+
+
+def _scaled(picture) -> tuple:
+    """A copy PANEL_PX high and at most four times as wide, on grey where it is wider; and its scale."""
+    import cv2
+    import numpy as np
+
+    height, width = picture.shape[:2]
+    scale = min(PANEL_PX / height, 4 * PANEL_PX / width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
+    panel = np.full((PANEL_PX, size[0], 3), 230, np.uint8)
+    panel[:size[1]] = small[:PANEL_PX]
+    return panel, scale
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m classify.image", description="Is this picture fake? One line per picture; the score is "
+        "P(fake), higher is faker. Status 1 if a picture could not be read.")
+    parser.add_argument("paths", nargs="+", metavar="picture", help="picture files, or folders of them")
+    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help=f"checkpoint (default {DEFAULT_MODEL})")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
+    parser.add_argument("--picture", type=Path, metavar="FILE.png",
+                        help="write what was looked at: the picture with its box, and what the network saw")
+    parser.add_argument("-v", "--verbose", action="store_true", help="also what the file says of itself (metadata)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default auto)")
+    arguments = parser.parse_args(argv)
+
+    from classify.model import read_card
+
+    read_card(arguments.model)  # says what is missing before seconds of imports
+    paths = list(pictures(arguments.paths))
+    if arguments.picture and len(paths) > 1:
+        raise OptionsError(f"--picture is one file and these are {len(paths)} pictures: name one")
+    from classify.verdict import Judge, as_object
+    from pipeline.tables import write_bytes
+
+    judge = Judge(arguments.model, arguments.device)
+    if judge.card.get("demo"):
+        print("note: this model was trained on drawn faces, it knows nothing about real pictures", file=sys.stderr)
+    failed = 0
+    for path in paths:
+        try:
+            verdict, look = judge.judge_picture(path) if not os.path.isdir(path) else _no_picture()
+        except PipelineError as error:
+            failed = fail(f"{printable(path)}: {error}")
+            if arguments.json:
+                print(json.dumps(as_object(path=path, error=str(error), model=judge.card["model_id"])), flush=True)
+            continue
+        print(json.dumps(verdict.as_json()) if arguments.json else line(verdict), flush=True)
+        if arguments.verbose and not arguments.json:
+            print("\n".join(fact_lines(verdict.facts or {})), flush=True)
+        if arguments.picture:
+            write_bytes(arguments.picture, draw(verdict, look))
+    return failed
+
+
+def _no_picture():
+    raise VideoError("no picture in this folder")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
