@@ -77,7 +77,8 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
         raise OutOfMemoryError(f"{device} has no room for batches of {running.batch} at {model.size} px: "
                                f"try BATCH={max(1, running.batch // 2)}") from None
     return save_checkpoint(folder / "model.safetensors", net, {
-        **card, **choices(material.val, scores), **json.loads((out / "faces" / "options.json").read_text()),
+        **card, **choices(material.val, scores), **{k: v for k, v in json.loads(
+            (out / "faces" / "options.json").read_text()).items() if k != "crop_folder"},  # a path of this machine
         "split_hash": made_from["split_hash"], "best_epoch": best_epoch, "calibration": None,
         "trained_on": {"n_videos": int(material.train["video_id"].nunique()), "n_crops": len(material.train),
                        "n_real_crops": int((material.train["label"] == 0).sum()), "n_replayed": material.n_replayed},

@@ -31,12 +31,14 @@ class Pack:
     def __init__(self, out: Path, size_px: int, centre: float):
         faces = read_table(out / "faces" / "faces.csv", FACES)
         crops = faces.loc[faces["crop"] != "", "crop"].tolist()
-        folder = crop_folder(out)
+        options = json.loads((out / "faces" / "options.json").read_text())
+        whole = "crop_folder" in options  # pictures judged whole: the column names the corpus' own files
+        folder = Path(options["crop_folder"]) if whole else out / "faces"
         self._number = {crop: number for number, crop in enumerate(crops)}
         path = out / "packed" / f"{size_px}-{centre:g}.npy"
         made_from = _fingerprint(crops, folder, size_px, centre)
         if not _is_from(path, made_from):
-            _write(path, crops, folder, size_px, centre)
+            _write(path, crops, folder, size_px, centre, whole)
             write_json(path.with_suffix(".json"), {"made_from": made_from, "n": len(crops)})
         self.pictures = np.load(path, mmap_mode="r") if crops else np.empty((0, size_px, size_px, 3), np.uint8)
 
@@ -64,12 +66,6 @@ class Joined:
         return taken
 
 
-def crop_folder(out: Path) -> Path:
-    """What the column `crop` of OUT/faces/faces.csv is relative to: the corpus where pictures are judged whole."""
-    options = json.loads((out / "faces" / "options.json").read_text())
-    return Path(options.get("crop_folder") or out / "faces")
-
-
 def _fingerprint(crops: list[str], folder: Path, size_px: int, centre: float) -> str:
     digest = hashlib.sha256(repr((VERSION, size_px, centre)).encode())
     for crop in crops:
@@ -88,8 +84,10 @@ def _is_from(path: Path, made_from: str) -> bool:
         return False
 
 
-def _write(path: Path, crops: list[str], folder: Path, size_px: int, centre: float) -> None:
+def _write(path: Path, crops: list[str], folder: Path, size_px: int, centre: float, whole: bool) -> None:
     from tqdm import tqdm
+
+    from extract.pictures import read_picture, whole_square
 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".json").unlink(missing_ok=True)  # of an older pack: never beside a newer one
@@ -97,7 +95,10 @@ def _write(path: Path, crops: list[str], folder: Path, size_px: int, centre: flo
     pictures = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(crops), size_px, size_px, 3))
 
     def fill(number: int) -> None:
-        pictures[number] = to_input(read_crop(folder / crops[number]), size_px, centre)
+        file = folder / crops[number]
+        # As classify.verdict does with a picture that it judges whole.
+        crop = whole_square(read_picture(file), round(size_px / centre)) if whole else read_crop(file)
+        pictures[number] = to_input(crop, size_px, centre)
 
     try:
         with ThreadPoolExecutor(cpu_count()) as pool:  # OpenCV lets go of the interpreter

@@ -60,3 +60,15 @@ def test_a_missing_crop_is_an_error_that_leaves_no_pack(out):
     with pytest.raises(TableError, match="v2.mp4/000000.png cannot be read"):
         Pack(out, 20, 1.0)
     assert not list((out / "packed").glob("*")) and not list((out / "packed").glob(".*"))
+
+
+def test_pictures_that_are_judged_whole_are_packed_from_the_corpus_squared_and_upright(out, tmp_path_factory):
+    corpus = tmp_path_factory.mktemp("pictures")
+    wide = np.zeros((30, 60, 3), np.uint8)
+    wide[..., 2] = 200
+    (corpus / "real").mkdir()
+    cv2.imwrite(str(corpus / "real" / "wide.png"), wide)
+    write_table(out / "faces" / "faces.csv", [{**dict.fromkeys(FACES, 0), "video_id": "real/wide.png",
+                                               "crop": "real/wide.png"}], FACES)
+    write_json(out / "faces" / "options.json", {"crop": "whole", "crop_folder": str(corpus)})
+    assert Pack(out, 32, 1.0).pictures.tolist() == np.broadcast_to([200, 0, 0], (1, 32, 32, 3)).tolist()
