@@ -91,6 +91,7 @@ def video_facts(path: str | Path) -> dict[str, Any]:
     try:
         with av.open(str(path), metadata_errors="replace") as file:
             facts: dict[str, Any] = {"container": file.format.name, **_tags(file.metadata)}
+            stream: Any
             for stream in file.streams:
                 codec = stream.codec_context.name if stream.codec_context else "unknown"
                 tags = _tags(stream.metadata)
@@ -104,7 +105,7 @@ def video_facts(path: str | Path) -> dict[str, Any]:
         raise VideoError(f"not a video: {error}") from None
 
 
-def _tags(metadata: dict[str, str]) -> dict[str, str]:
+def _tags(metadata: dict[str, str]) -> dict[str, Any]:
     """The tags that tell of tools and times, and whether a place is told."""
     found = {name.lower(): value for name, value in metadata.items()}
     tags = {name.rpartition(".")[2]: _text(found[name]) for name in SHOWN_TAGS if found.get(name)}

@@ -135,7 +135,7 @@ class Judge:
         size_px, centre = self.card["size_px"], self.card["centre"]
         if self.whole:
             crops = [whole_square(still.rgb, round(size_px / centre))]
-            box = (0.0, 0.0, float(still.rgb.shape[1]), float(still.rgb.shape[0]))
+            box: tuple | None = (0.0, 0.0, float(still.rgb.shape[1]), float(still.rgb.shape[0]))
         else:
             found = extract_video(still, self.detector, self.frames)
             crops = list(found.crops.values())
