@@ -73,24 +73,24 @@ def _decoded(path: Path, use) -> Any:
         raise VideoError("no such file" if not path.exists() else "not a file")
     if path.stat().st_size == 0:
         raise VideoError("the file is empty (0 bytes)")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow, on odd metadata and on sizes that are checked here
-        try:
-            with Image.open(path, formats=FORMATS) as image:
-                if image.width * image.height > MOST_PX:
-                    raise Image.DecompressionBombError
-                return use(image)
-        except VideoError:
-            raise
-        except Image.UnidentifiedImageError:
-            raise VideoError(_no_picture(path)) from None
-        except Image.DecompressionBombError:
-            raise VideoError(f"it claims more than {MOST_PX / 1e6:.0f} megapixels") from None
-        except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-            if isinstance(error, OSError) and error.errno:
-                raise VideoError(f"cannot be read: {error.strerror}") from None
-            why = " ".join(str(error).split()) or type(error).__name__
-            raise VideoError(f"the picture is damaged: {why}") from None
+    # On odd metadata, and on sizes that are checked here. Not catch_warnings: threads would undo each other's.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MOST_PX:
+                raise Image.DecompressionBombError
+            return use(image)
+    except VideoError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise VideoError(_no_picture(path)) from None
+    except Image.DecompressionBombError:
+        raise VideoError(f"it claims more than {MOST_PX / 1e6:.0f} megapixels") from None
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+        if isinstance(error, OSError) and error.errno:
+            raise VideoError(f"cannot be read: {error.strerror}") from None
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise VideoError(f"the picture is damaged: {why}") from None
 
 
 def _no_picture(path: Path) -> str:
