@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +16,8 @@ import pandas as pd
 from classify.aggregate import DEFAULT_RULE, aggregate, auc
 from classify.learner import PLATEAU, _rank
 from classify.recipes import TrainOptions
-from pipeline.errors import CheckpointError
-from pipeline.tables import write_bytes, write_json
+from classify.train import prepare_run
+from pipeline.tables import write_bytes
 
 LOWER = 1 - 1e-4  # times the lowest loss so far is a lower one, as for torch's ReduceLROnPlateau
 
@@ -76,21 +74,12 @@ def _ranks(history: list[dict[str, Any]]) -> list[float]:
 
 def open_run(run: Path, made_from: dict, resume: bool) -> State | None:
     """The state to go on from, or None and an empty folder. Raises CheckpointError where it had other options."""
-    last, record = run / "last.npz", run / "run.json"
-    if resume and last.is_file():
-        before = json.loads(record.read_text())
-        if changed := [k for k in made_from if before.get(k) != made_from[k]]:
-            had = ", ".join(f"{k} {before.get(k)}" for k in changed)
-            raise CheckpointError(f"the interrupted run in {run} had another {had}: use it again, or leave "
-                                  "out RESUME=1")
-        with np.load(last) as stored:
-            parts = {kind: [stored[k] for k in stored.files if k.startswith(kind)] for kind in ("net", "best", "adam")}
-            return State(json.loads(str(stored["history"])), parts["net"], parts["best"], parts["adam"])
-    if resume:
-        print(f"no interrupted run in {run}: starting from the first epoch", file=sys.stderr)
-    shutil.rmtree(run, ignore_errors=True)
-    write_json(record, made_from)
-    return None
+    last = prepare_run(run, "last.npz", made_from, resume)
+    if last is None:
+        return None
+    with np.load(last) as stored:
+        parts = {kind: [stored[k] for k in stored.files if k.startswith(kind)] for kind in ("net", "best", "adam")}
+        return State(json.loads(str(stored["history"])), parts["net"], parts["best"], parts["adam"])
 
 
 def save_state(run: Path, state: State) -> None:

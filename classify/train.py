@@ -60,7 +60,7 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
     folder = folder or out / "model"
     run = folder / "run"
     rank = _join(device)
-    resume_from = _first(rank, lambda: _prepare_run(run, made_from, training.resume))
+    resume_from = _first(rank, lambda: prepare_run(run, "last.ckpt", made_from, training.resume))
     material = _first(rank, lambda: read_material(out, card["size_px"], card["centre"], training)) \
         or read_material(out, card["size_px"], card["centre"], training)
     try:
@@ -141,9 +141,12 @@ def _first(rank: int, make: Callable[[], Any]) -> Any:
     return made[0] if rank == 0 else sent[0]
 
 
-def _prepare_run(run: Path, made_from: dict, resume: bool) -> str | None:
-    """The checkpoint to resume from, or None and an empty run folder. An interrupted run is set aside, not deleted."""
-    last, record = run / "last.ckpt", run / "run.json"
+def prepare_run(run: Path, name: str, made_from: dict, resume: bool) -> str | None:
+    """The file `name` to resume from, or None and an empty run folder. An interrupted run is set aside, not deleted.
+
+    Raises CheckpointError where the interrupted run had other options.
+    """
+    last, record = run / name, run / "run.json"
     if resume and last.is_file():
         before = json.loads(record.read_text())
         if changed := [k for k in made_from if before.get(k) != made_from[k]]:
