@@ -7,7 +7,6 @@ import sys
 from importlib import util
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,7 +19,7 @@ from classify.recipes import TrainOptions
 from classify.score import ScoreOptions
 from data.augment import AugmentOptions
 from pipeline.errors import CheckpointError, OptionsError, WeightsError
-from pipeline.tables import FACES, SPLIT, write_json, write_table
+from tests.crops import write_noise_crops
 
 keras = pytest.mark.skipif(not util.find_spec("keras"), reason="keras is not installed: make setup EXTRAS=keras")
 tensorflow = pytest.mark.skipif(not util.find_spec("tensorflow"),
@@ -31,26 +30,8 @@ FLAGS = ["--backbone", "mobilenetv2_100", "--weights", "none", "--size", "32", "
 
 @pytest.fixture
 def out(tmp_path):
-    """OUT with noise crops: fakes are a little redder. 6 + 18 training, 4 + 4 validation videos of 3 crops."""
-    rng = np.random.default_rng(0)
-    split, faces = [], []
-    for number in range(32):
-        part = "train" if number < 24 else "val"
-        label = int(number >= 6) if part == "train" else number % 2
-        video = f"{number:03d}.mp4"
-        split.append({"video_id": video, "label": label, "part": part, "group": video})
-        (tmp_path / "faces" / video).mkdir(parents=True)
-        for frame in range(3):
-            picture = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
-            picture[..., 0] = np.clip(picture[..., 0] + 60.0 * label, 0, 255)
-            name = f"{video}/{frame:06d}.png"
-            cv2.imwrite(str(tmp_path / "faces" / name), picture[..., ::-1])
-            faces.append({**dict.fromkeys(FACES, 0), "video_id": video, "frame": frame, "time_s": frame, "crop": name})
-    write_table(tmp_path / "split.csv", split, SPLIT)
-    write_table(tmp_path / "faces" / "faces.csv", faces, FACES)
-    write_json(tmp_path / "split.json", {"split_hash": "abc"})
-    write_json(tmp_path / "faces" / "options.json", {"frames": {"every": 3.0}, "faces": {}, "dataset": "x"})
-    return tmp_path
+    """OUT with noise crops: 6 + 18 training, 4 + 4 validation videos."""
+    return write_noise_crops(tmp_path, n_train=24, n_real=6, n_val=8)
 
 
 def run_training(out, *flags):

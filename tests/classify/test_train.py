@@ -18,6 +18,7 @@ from classify.train import main, train
 from data.augment import AugmentOptions
 from pipeline.errors import CheckpointError, OutOfMemoryError, SplitError
 from pipeline.tables import FACES, SPLIT, write_json, write_table
+from tests.crops import write_noise_crops
 
 SMALL = ModelOptions(backbone="resnet10t", weights="none", size=32)
 HERE = ScoreOptions(device="cpu", batch=16)
@@ -27,26 +28,8 @@ FLAGS = ["--backbone", "resnet10t", "--weights", "none", "--size", "32", "--devi
 
 @pytest.fixture
 def out(tmp_path):
-    """OUT with noise crops: fakes are a little redder. 12 + 36 training, 6 + 6 validation videos of 3 crops."""
-    rng = np.random.default_rng(0)
-    split, faces = [], []
-    for number in range(60):
-        part = "train" if number < 48 else "val"
-        label = int(number >= 12) if part == "train" else number % 2
-        video = f"{number:03d}.mp4"
-        split.append({"video_id": video, "label": label, "part": part, "group": video})
-        for frame in range(3):
-            picture = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
-            picture[..., 0] = np.clip(picture[..., 0] + 60.0 * label, 0, 255)
-            name = f"{video}/{frame:06d}.png"
-            (tmp_path / "faces" / video).mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(tmp_path / "faces" / name), picture[..., ::-1])
-            faces.append({**dict.fromkeys(FACES, 0), "video_id": video, "frame": frame, "time_s": frame, "crop": name})
-    write_table(tmp_path / "split.csv", split, SPLIT)
-    write_table(tmp_path / "faces" / "faces.csv", faces, FACES)
-    write_json(tmp_path / "split.json", {"split_hash": "abc"})
-    write_json(tmp_path / "faces" / "options.json", {"frames": {"every": 3.0}, "faces": {}, "dataset": "x"})
-    return tmp_path
+    """OUT with noise crops: 12 + 36 training, 6 + 6 validation videos."""
+    return write_noise_crops(tmp_path, n_train=48, n_real=12, n_val=12)
 
 
 def test_a_difference_that_is_there_is_learned_and_the_checkpoint_carries_what_is_needed(out):
