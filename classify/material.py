@@ -109,7 +109,8 @@ def _thinned(rows: pd.DataFrame, training: TrainOptions) -> pd.DataFrame:
 
 def _same_crops(out: Path, earlier: Path) -> None:
     """Crops cut in two ways must not be mixed: a network would tell them apart by that."""
-    cut = [json.loads((folder / "faces" / "options.json").read_text())["faces"] for folder in (out, earlier)]
+    cut = [{"crop": "face", **json.loads((folder / "faces" / "options.json").read_text())["faces"]}  # older: no crop
+           for folder in (out, earlier)]
     if cut[0] != cut[1]:
         unlike = sorted(k for k in {*cut[0], *cut[1]} if cut[0].get(k) != cut[1].get(k))
         raise SplitError(f"the crops of {earlier} were cut with another {', '.join(unlike)} than those of {out}: "

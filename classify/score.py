@@ -87,11 +87,12 @@ def guessed_methods(net, card: dict[str, Any], rows: pd.DataFrame, out: Path, op
 
 def video_scores(videos: pd.DataFrame, frames: pd.DataFrame, card: dict[str, Any]) -> pd.DataFrame:
     """Add score, verdict and a reason to rows of tables.VIDEOS. frames: columns video_id and score."""
-    from classify.verdict import decide
+    from classify.verdict import decide, needed_faces
 
     by_video = {v: group.tolist() for v, group in frames.groupby("video_id")["score"]}
     out = videos.copy()
-    decided = [decide(by_video.get(v, []), card, n_read) for v, n_read in zip(out["video_id"], out["n_read"])]
+    decided = [decide(by_video.get(v, []), card, n_read, needed_faces(v))
+               for v, n_read in zip(out["video_id"], out["n_read"])]
     out["verdict"] = [d[0] for d in decided]
     out["score"] = [d[1] for d in decided]
     out["reason"] = ["; ".join(dict.fromkeys(filter(None, (had, d[2])))) if had or d[2] else ""

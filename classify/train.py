@@ -30,7 +30,7 @@ from classify.material import methods_of, partners, parts_of
 from classify.model import FaceNet, ModelOptions, build, load_checkpoint, save_checkpoint, versions
 from classify.recipes import RECIPES, TrainOptions, defaults
 from classify.score import ScoreOptions, score_crops
-from classify.verdict import MIN_FACES
+from classify.verdict import needed_faces
 from data.augment import AugmentOptions
 from data.batches import Batches, EpochOrder, InOrder
 from extract.faces import pick_device
@@ -200,7 +200,7 @@ def _fit(net: FaceNet, card: dict, material: Material, out: Path, run: Path, tra
 def choices(val_rows: pd.DataFrame, scores) -> dict[str, Any]:
     """Aggregation and threshold from the validation videos that would be judged."""
     clips = [(group["score"].to_numpy(), int(group["label"].iloc[0]))
-             for _, group in val_rows.assign(score=scores).groupby("video_id") if len(group) >= MIN_FACES]
+             for name, group in val_rows.assign(score=scores).groupby("video_id") if len(group) >= needed_faces(name)]
     labels = [label for _, label in clips]
     rule = choose_aggregation([s for s, _ in clips], labels)
     threshold = choose_threshold([aggregate(s, rule.rule) for s, _ in clips], labels)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MIN_FRAMES = 5  # sampled at least to judge a clip, closer together than training's where the clip is short
-MIN_FACES = 3   # frames with a face below which a clip is undecided: of fewer, one odd frame would be half the vote
+MIN_FACES = 3   # frames with a face that a verdict on a clip needs: of fewer, one odd frame would be half the vote
 SCHEMA = 1      # of the JSON object; raised when a field changes its meaning
 
 
@@ -69,17 +69,24 @@ class Look(NamedTuple):
     input: np.ndarray | None
 
 
+def needed_faces(name: str | Path) -> int:
+    """Frames with a face, or crops, that a verdict on this file needs: a picture is one frame."""
+    from extract.layouts import is_picture
+
+    return 1 if is_picture(name) else MIN_FACES
+
+
 def decide(scores: Sequence[float], card: dict[str, Any], n_read: int, least: int = MIN_FACES
            ) -> tuple[str, float | None, str]:
     """(verdict, score, reason) of a clip from its frame scores, P(fake) each, under a model card.
 
-    n_read: frames that were looked at, for the reason. least: frames with a face that a verdict needs; 1 for pictures.
+    n_read: frames that were looked at, for the reason. least: of `needed_faces`.
     """
     from classify.aggregate import aggregate
 
     if len(scores) < least:
         if least == 1:
-            return "undecided", None, "no face"
+            return "undecided", None, "no face" if n_read else ""  # what could not be read has its own reason
         found = f"a face in only {len(scores)} of {n_read} frames" if len(scores) else f"no face in {n_read} frames"
         return "undecided", None, f"{found}, at least {least} are needed"
     score = aggregate(scores, card["aggregation"])

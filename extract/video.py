@@ -111,7 +111,8 @@ def _extract(path: str | Path | Still, finder: _Finder, options: FrameOptions) -
             if found.rows:
                 result.crops[frame.number] = (whole_square(frame.rgb, cut.crop_px) if cut.crop == "whole" else
                                               crop_square(frame.rgb, found.boxes[0], cut))
-    status, reason = ("ok", clip.damage) if result.crops else ("no_face", f"no face in {n_read} frames")
+    nothing = "no face" if isinstance(clip, Still) else f"no face in {n_read} frames"
+    status, reason = ("ok", clip.damage) if result.crops else ("no_face", nothing)
     if not result.crops and clip.damage:
         reason = f"{reason}; {clip.damage}"
     faces.sort(key=lambda pair: (pair[0]["frame"], pair[0]["face"]))

@@ -4,6 +4,7 @@ import shutil
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -12,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from classify import image
 from classify.facts import facts_of, jpeg_quality
 from classify.model import ModelOptions, build, save_checkpoint, scores_of
+from classify.score import video_scores
 from classify.verdict import Judge, decide
 from extract.faces import FaceOptions
 from extract.frames import FrameOptions
@@ -60,6 +62,18 @@ def test_one_picture_is_enough_for_a_verdict_and_without_a_face_there_is_none():
     card = {"aggregation": "mean", "threshold": 0.4}
     assert decide([0.4], card, 1, least=1) == ("fake", pytest.approx(0.4), "")
     assert decide([], card, 1, least=1) == ("undecided", None, "no face")
+
+
+def test_in_a_table_too_a_picture_needs_one_score_and_a_clip_three():
+    rows = [("a.JPG", 1, "", [0.4]), ("b.png", 1, "no face", []), ("c.png", 0, "not a picture", []),
+            ("d.mp4", 5, "", [0.4]), ("e.mp4", 5, "", [0.4] * 3)]
+    videos = pd.DataFrame([row[:3] for row in rows], columns=["video_id", "n_read", "reason"])
+    frames = pd.DataFrame([(name, score) for name, _, _, scores in rows for score in scores],
+                          columns=["video_id", "score"])
+    scored = video_scores(videos, frames, {"aggregation": "mean", "threshold": 0.4})
+    assert scored["verdict"].tolist() == ["fake", "undecided", "undecided", "undecided", "fake"]
+    assert scored["reason"].tolist() == ["", "no face", "not a picture",
+                                         "a face in only 1 of 5 frames, at least 3 are needed", ""]
 
 
 def test_a_picture_without_a_face_is_judged_whole_or_not_at_all(judge, noise):

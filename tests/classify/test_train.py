@@ -1,3 +1,4 @@
+import contextlib
 import os
 import shutil
 import signal
@@ -11,10 +12,11 @@ import pandas as pd
 import pytest
 import torch
 
+from classify.material import _same_crops
 from classify.model import ModelOptions, load_checkpoint, read_card
 from classify.recipes import RECIPES, TrainOptions
 from classify.score import ScoreOptions
-from classify.train import main, train
+from classify.train import choices, main, train
 from data.augment import AugmentOptions
 from pipeline.errors import CheckpointError, OutOfMemoryError, SplitError
 from pipeline.tables import FACES, SPLIT, write_json, write_table
@@ -267,6 +269,24 @@ def test_crops_cut_in_another_way_are_not_replayed(out, tmp_path):
     with pytest.raises(SplitError, match="another margin"):
         train(out, SMALL, TrainOptions(epochs=1, replay_from=str(tmp_path / "old"), begin=str(
             tmp_path / "old" / "model" / "model.safetensors")), AugmentOptions(), HERE)
+
+
+def test_records_older_than_whole_pictures_are_of_faces(out, tmp_path):
+    earlier = tmp_path / "earlier"
+    write_json(earlier / "faces" / "options.json", {"frames": {}, "faces": {"margin": 1.3}})
+    for crop, fits in (("face", True), ("whole", False)):
+        write_json(out / "faces" / "options.json", {"frames": {}, "faces": {"margin": 1.3, "crop": crop}})
+        with contextlib.nullcontext() if fits else pytest.raises(SplitError, match="cut with another crop than"):
+            _same_crops(out, earlier)
+
+
+def test_a_picture_is_enough_to_choose_by_and_a_clip_needs_three_crops():
+    rows = pd.DataFrame({"video_id": [*"abcdefghijkl", "z"], "label": [0, 1] * 6 + [1]})
+    for suffix, n in ((".png", 13), (".mp4", 0)):
+        card = choices(rows.assign(video_id=rows["video_id"] + suffix), np.linspace(0.1, 0.9, 13))
+        assert card["chosen_on"]["n_videos"] == n
+    thrice = pd.concat([rows.assign(video_id=rows["video_id"] + ".mp4")] * 3)
+    assert choices(thrice, np.linspace(0.1, 0.9, 39))["chosen_on"]["n_videos"] == 13
 
 
 def test_a_second_head_learns_which_method_made_a_fake(out):
