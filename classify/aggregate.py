@@ -147,27 +147,30 @@ def auc(scores: Sequence[float] | np.ndarray, labels: Sequence[int] | np.ndarray
     return float((ranks[truth].sum() - n_fake * (n_fake + 1) / 2) / (n_fake * n_real))
 
 
-def choose_aggregation(scores: Sequence[np.ndarray], labels: Sequence[int] | np.ndarray) -> ChosenRule:
+def choose_aggregation(scores: Sequence[np.ndarray], labels: Sequence[int] | np.ndarray,
+                       thing: str = "video") -> ChosenRule:
     """Pick the rule with the highest video AUC on validation; among equals the first in AGGREGATIONS.
 
     scores: for each validation video its frame scores, shape [n_faces], n >= 1 (videos without a face are left out by
-    the caller); labels: [n_videos], 0 real, 1 fake. With fewer than `MIN_VIDEOS` of either class the default stays.
+    the caller); labels: [n_videos], 0 real, 1 fake; thing: what the reason calls them. With fewer than `MIN_VIDEOS` of
+    either class the default stays.
     """
     n_fake = sum(int(label) == 1 for label in labels)
     n_real = len(scores) - n_fake
     if min(n_real, n_fake) < MIN_VIDEOS:
-        return ChosenRule(DEFAULT_RULE, f"the default: validation has {n_real} real and {n_fake} fake videos with a "
+        return ChosenRule(DEFAULT_RULE, f"the default: validation has {n_real} real and {n_fake} fake {thing}s with a "
                           f"score, and choosing needs {MIN_VIDEOS} of each", len(scores))
     aucs = {rule: auc([aggregate(clip, rule) for clip in scores], labels) or 0.0 for rule in AGGREGATIONS}
     best = max(aucs.values())
     rule = next(name for name, value in aucs.items() if value >= best - 1e-12)
     n_best = sum(value >= best - 1e-12 for value in aucs.values())
     tied = f", first of {n_best} with that AUC" if n_best > 1 else ""
-    reason = f"highest video AUC on validation, {best:.3f} on {n_real} real and {n_fake} fake videos{tied}"
+    reason = f"highest {thing} AUC on validation, {best:.3f} on {n_real} real and {n_fake} fake {thing}s{tied}"
     return ChosenRule(rule, reason, len(scores), aucs)
 
 
-def choose_threshold(scores: Sequence[float] | np.ndarray, labels: Sequence[int] | np.ndarray) -> ChosenThreshold:
+def choose_threshold(scores: Sequence[float] | np.ndarray, labels: Sequence[int] | np.ndarray,
+                     thing: str = "video") -> ChosenThreshold:
     """The threshold with the highest balanced accuracy on validation videos, where a score >= threshold is fake.
 
     scores: [n] video scores in [0, 1]; labels: [n], 0 real, 1 fake. Balanced accuracy is constant between two
@@ -179,17 +182,17 @@ def choose_threshold(scores: Sequence[float] | np.ndarray, labels: Sequence[int]
     values, truth = np.asarray(scores, dtype=np.float64), np.asarray(labels) == 1
     n_fake, n_real = int(truth.sum()), int((~truth).sum())
     if not n_fake or not n_real:
-        return ChosenThreshold(DEFAULT_THRESHOLD, f"the default: validation has {n_real} real and {n_fake} fake videos "
-                               "with a score, and choosing needs both", len(values))
+        return ChosenThreshold(DEFAULT_THRESHOLD, f"the default: validation has {n_real} real and {n_fake} fake "
+                               f"{thing}s with a score, and choosing needs both", len(values))
     cuts = np.unique(values)
     middles = (cuts[:-1] + cuts[1:]) / 2  # outside them everything is called the same, which is guessing
     balanced = np.array([((values[truth] >= cut).mean() + (values[~truth] < cut).mean()) / 2 for cut in middles])
     if not len(middles) or balanced.max() <= 0.5 + 1e-12:
-        return ChosenThreshold(DEFAULT_THRESHOLD, f"the default: on {n_real} real and {n_fake} fake validation videos "
-                               "no threshold beats guessing", len(values), 0.5)
+        return ChosenThreshold(DEFAULT_THRESHOLD, f"the default: on {n_real} real and {n_fake} fake validation "
+                               f"{thing}s no threshold beats guessing", len(values), 0.5)
     best = np.flatnonzero(balanced >= balanced.max() - 1e-12)
     widths = np.diff(cuts).round(12)
     chosen = min(best, key=lambda i: (-widths[i], abs(middles[i] - 0.5).round(12), middles[i]))
     reason = (f"highest balanced accuracy on validation, {balanced[chosen]:.3f} on {n_real} real and {n_fake} fake "
-              "videos")
+              f"{thing}s")
     return ChosenThreshold(float(middles[chosen]), reason, len(values), float(balanced[chosen]))

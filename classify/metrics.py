@@ -27,6 +27,7 @@ from classify.bootstrap import (
     resample,
     resampled_by,
 )
+from extract.layouts import thing_of
 from pipeline.errors import TableError
 
 if TYPE_CHECKING:
@@ -48,10 +49,11 @@ def evaluate(videos: pd.DataFrame, frames: pd.DataFrame, threshold: float, part:
     were made with; frames are called with it too. originals: video_id of each fake -> the real it was made from. Where
     there are too few groups, intervals then resample source videos instead, and their `by` says so.
 
-    Returns {part, threshold, bootstrap, n, video, frame, calibration}; `video` and `frame` hold `all`, `methods` and
-    `groups` (a method's fakes against all reals; groups of at least two videos), each with a block per way of counting
-    {n_real, n_fake, n_groups, by, note, confusion, metrics: {name: {value, low, high, reason}}}. Frames know only
-    left_out. Raises TableError where the tables contradict themselves or the threshold.
+    Returns {part, threshold, thing, bootstrap, n, video, frame, calibration}; thing is "picture" where all of `videos`
+    are, else "video". `video` and `frame` hold `all`, `methods` and `groups` (a method's fakes against all reals;
+    groups of at least two videos), each with a block per way of counting {n_real, n_fake, n_groups, by, note,
+    confusion, metrics: {name: {value, low, high, reason}}}. Frames know only left_out.
+    Raises TableError where the tables contradict themselves or the threshold.
     """
     rows = videos_of(videos, part, threshold, originals)
     if not frames["score"].between(0, 1).all():
@@ -60,14 +62,15 @@ def evaluate(videos: pd.DataFrame, frames: pd.DataFrame, threshold: float, part:
     faces["judged"], faces["call"] = True, (faces["score"] >= threshold).astype("int64")
     faces = faces.sort_values(["video_id", "score"], kind="stable", ignore_index=True)
     failed = rows[~rows["judged"]]
+    thing = thing_of(videos["video_id"])
     return {
-        "part": part, "threshold": float(threshold),
+        "part": part, "threshold": float(threshold), "thing": thing,
         "bootstrap": {"resamples": RESAMPLES, "seed": SEED, "level": LEVEL, "min_groups": MIN_GROUPS},
         "n": {"videos": len(rows), "real": int((rows["label"] == 0).sum()), "fake": int((rows["label"] == 1).sum()),
               "judged": int(rows["judged"].sum()), "failed": len(failed),
               "failed_real": int((failed["label"] == 0).sum()), "failed_fake": int((failed["label"] == 1).sum()),
               "frames": len(faces), "groups": int(rows["group"].nunique())},
-        "video": _level(rows, "video"), "frame": _level(faces, "frame"),
+        "video": _level(rows, thing), "frame": _level(faces, "frame"),
         "calibration": {"video": calibration(rows[rows["judged"]]), "frame": calibration(faces)},
     }
 
@@ -164,10 +167,13 @@ def to_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _level(rows: pd.DataFrame, level: str) -> dict[str, Any]:
-    """The rows as a whole, per method (its fakes against all reals) and per group of at least two videos."""
+    """The rows as a whole, per method (its fakes against all reals) and per group of at least two videos.
+
+    level: what a row is: video, picture or frame.
+    """
     fakes = rows[rows["label"] == 1]
     # A resample costs as much as there are frames, so there only the whole part gets intervals.
-    why = "" if level == "video" else "intervals of single methods and groups are computed for videos only"
+    why = "" if level != "frame" else "intervals of single methods and groups are computed for videos only"
     return {
         "all": _countings(rows, level, ""),
         "methods": {name: _countings(rows[(rows["label"] == 0) | (rows["method"] == name)], level, why)
@@ -180,7 +186,7 @@ def _level(rows: pd.DataFrame, level: str) -> dict[str, Any]:
 def _countings(rows: pd.DataFrame, level: str, no_interval: str) -> dict[str, Any]:
     """One block per way of counting."""
     blocks = {"left_out": _block(rows[rows["judged"]], 0, level, no_interval)}
-    if level == "video":
+    if level != "frame":
         blocks["as_wrong"] = _block(_as_wrong(rows), int((~rows["judged"]).sum()), level, no_interval)
     return blocks
 
@@ -236,6 +242,6 @@ def _undefined(labels: np.ndarray, calls: np.ndarray, n_failed: int, level: str)
         reasons.update(dict.fromkeys(("auc", "ap", "eer"), f"{(labels == 0).sum()} real and {(labels == 1).sum()} fake "
                                      f"among the {one}s; a ranking needs {MIN_RANKED} of each"))
     if n_failed:
-        reasons["log_loss"] = (f"{n_failed} failed video{'s have' if n_failed > 1 else ' has'} no score; "
-                               "see the count that leaves failed videos out")
+        reasons["log_loss"] = (f"{n_failed} failed {level}{'s have' if n_failed > 1 else ' has'} no score; "
+                               f"see the count that leaves failed {level}s out")
     return reasons

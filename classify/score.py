@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from extract.layouts import thing_of
 from pipeline.errors import SplitError, TableError, command
 from pipeline.options import add_flags, from_flags, option
 from pipeline.tables import (
@@ -116,8 +117,8 @@ def held_out_scores(out: Path, net, card: dict[str, Any],
     return crops, video_scores(rows, crops, card)
 
 
-def score_held_out(out: Path, model: Path, options: ScoreOptions) -> dict[str, int]:
-    """Score the validation and test videos below `out` and write the three files. Returns counts per verdict.
+def score_held_out(out: Path, model: Path, options: ScoreOptions) -> pd.DataFrame:
+    """Score the validation and test videos below `out` and write the three files. Returns rows of VIDEO_SCORES.
 
     Raises SplitError when the model was trained on another split: its test videos may be this one's training videos.
     """
@@ -139,7 +140,7 @@ def score_held_out(out: Path, model: Path, options: ScoreOptions) -> dict[str, i
     write_table(out / "scores" / "frames.csv", crops, FRAME_SCORES)
     write_json(out / "scores" / "run.json", card)
     write_table(out / "scores" / "videos.csv", rows, VIDEO_SCORES)
-    return rows["verdict"].value_counts().to_dict()
+    return rows
 
 
 @command
@@ -152,12 +153,13 @@ def main(argv: list[str] | None = None) -> None:
     from classify.model import read_card
 
     model = arguments.model or arguments.out / "model" / "model.safetensors"
-    counts = score_held_out(arguments.out, model, from_flags(ScoreOptions, arguments))
+    rows = score_held_out(arguments.out, model, from_flags(ScoreOptions, arguments))
     if (arguments.out / "scores" / "methods.csv").is_file() and read_card(model).get("methods"):
         guesses = read_table(arguments.out / "scores" / "methods.csv", METHOD_GUESSES).query("part == 'test'")
         right = int((guesses["guess"] == guesses["method"]).sum())
         print(f"score: the method of {right} of {len(guesses)} test fakes guessed right (scores/methods.csv)")
-    print("score: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items()) + " (validation and test videos)")
+    print("score: " + ", ".join(f"{n} {verdict}" for verdict, n in rows["verdict"].value_counts().items())
+          + f" (validation and test {thing_of(rows['video_id'])}s)")
 
 
 if __name__ == "__main__":

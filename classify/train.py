@@ -34,6 +34,7 @@ from classify.verdict import needed_faces
 from data.augment import AugmentOptions
 from data.batches import Batches, EpochOrder, InOrder
 from extract.faces import pick_device
+from extract.layouts import thing_of
 from pipeline.errors import CheckpointError, OutOfMemoryError, SplitError, command
 from pipeline.options import add_flags, as_record, from_flags
 from pipeline.tables import write_json
@@ -201,9 +202,9 @@ def choices(val_rows: pd.DataFrame, scores) -> dict[str, Any]:
     """Aggregation and threshold from the validation videos that would be judged."""
     clips = [(group["score"].to_numpy(), int(group["label"].iloc[0]))
              for name, group in val_rows.assign(score=scores).groupby("video_id") if len(group) >= needed_faces(name)]
-    labels = [label for _, label in clips]
-    rule = choose_aggregation([s for s, _ in clips], labels)
-    threshold = choose_threshold([aggregate(s, rule.rule) for s, _ in clips], labels)
+    labels, thing = [label for _, label in clips], thing_of(val_rows["video_id"])
+    rule = choose_aggregation([s for s, _ in clips], labels, thing)
+    threshold = choose_threshold([aggregate(s, rule.rule) for s, _ in clips], labels, thing)
     return {"aggregation": rule.rule, "aggregation_reason": rule.reason, "threshold": round(threshold.value, 6),
             "threshold_reason": threshold.reason,
             "chosen_on": {"n_videos": len(clips), "n_fake": sum(labels), "aucs": rule.aucs}}

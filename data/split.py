@@ -33,7 +33,7 @@ from data.copies import Copied, without_copies
 from data.divide import divide
 from data.groups import Row, content_of, source_video
 from extract.corpus import grouping
-from extract.layouts import is_picture
+from extract.layouts import thing_of
 from pipeline.errors import SplitError, command
 from pipeline.options import add_flags, as_record, from_flags, option
 from pipeline.tables import COPIES, INDEX, SPLIT, read_table, write_json, write_table
@@ -139,22 +139,26 @@ def _by_rule(rows: list[Row], options: SplitOptions) -> tuple[str, list[str], tu
             divided = divide(rows, rule, shares, options.seed)
     if why := _lacking(rows, divided[0]):
         raise SplitError(f"{why} when divided by {rule}: the corpus has too few "
-                         f"{'people' if rule == 'identity' else 'videos'} of each class ({_counts(rows)}); add videos, "
-                         "or try --rule source, video or random")
+                         f"{'people' if rule == 'identity' else _thing(rows) + 's'} of each class ({_counts(rows)}); "
+                         "add more, or try --rule source, video or random")
     return rule, notes, divided
 
 
 def _has_parts(rows: list[Row]) -> bool:
     """Whether this is a corpus of pictures in folders train and test. (Official lists of videos share people.)"""
-    return {"train", "test"} <= {row["official"] for row in rows} and all(is_picture(row["video_id"]) for row in rows)
+    return {"train", "test"} <= {row["official"] for row in rows} and _thing(rows) == "picture"
+
+
+def _thing(rows: list[Row]) -> str:
+    return thing_of(row["video_id"] for row in rows)
 
 
 def _official(rows: list[Row], options: SplitOptions) -> tuple[list[str], list[str], Copied]:
     """The corpus' own parts; validation carved out of its training part where the list has none."""
     parts = [row["official"] or "dropped" for row in rows]
     if missing := [part for part in ("train", "test") if part not in parts]:
-        raise SplitError(f"the official lists of the corpus put none of its videos into {' and '.join(missing)}: "
-                         "--rule auto")
+        raise SplitError(f"the official lists of the corpus put none of its {_thing(rows)}s into "
+                         f"{' and '.join(missing)}: --rule auto")
     copied = without_copies(rows, parts)
     groups = ["dropped" if part == "dropped" else content_of(row) if row["same_as"] else source_video(row)
               for row, part in zip(rows, parts)]
@@ -186,7 +190,7 @@ def _dropped(rows: list[Row], parts: list[str], rule: str, n_copies: int) -> lis
     unlisted = sum(rule == "official" and not row["official"] for row in rows)
     tying = parts.count("dropped") - unlisted - n_copies
     return [f"{n:,} {what}: dropped" for n, what in (
-        (unlisted, f"video{'s are' if unlisted > 1 else ' is'} in no part of the official list"),
+        (unlisted, f"{_thing(rows)}{'s are' if unlisted > 1 else ' is'} in no part of the official list"),
         (tying, f"clip{'s tie' if tying > 1 else ' ties'} people of two parts together")) if n]
 
 
@@ -209,7 +213,8 @@ def describe(split: Split) -> list[str]:
     """The audit in lines for people; warnings are apart, in audit["warnings"]."""
     found = split.audit
     lines = [f"split by {found['rule']}, seed {found['options']['seed']}",
-             f"{'part':8}{'videos':>8}{'real':>8}{'fake':>8}{'groups':>8}   real : fake   of reals   of fakes"]
+             f"{'part':8}{thing_of(split.rows['video_id']) + 's':>8}{'real':>8}{'fake':>8}{'groups':>8}"
+             "   real : fake   of reals   of fakes"]
     for part, n in found["parts"].items():
         ratio = f"1 : {n['fake'] / n['real']:.3g}" if n["real"] else "n/a"
         shares = "".join(f"{'n/a' if n[k] is None else format(n[k], '.1%'):>11}"

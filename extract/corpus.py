@@ -22,7 +22,7 @@ from extract.celeb import celeb
 from extract.dfdc import dfdc
 from extract.faceforensics import faceforensics
 from extract.images import across, copies, images
-from extract.layouts import IMAGE_SUFFIXES, Corpus, counted, folders, is_picture, left_out, read_csv, row
+from extract.layouts import IMAGE_SUFFIXES, Corpus, counted, folders, is_picture, left_out, read_csv, row, thing_of
 from pipeline.errors import CorpusError, command
 from pipeline.storage import Remote, place
 from pipeline.tables import COPIES, INDEX, write_table
@@ -254,7 +254,7 @@ def _from_table(path: Path) -> Corpus:
         notes.append(f"{counted(len(missing), 'file')} of the table not here (e.g. {missing[0]}): left out")
     return Corpus("table path,label", "table", rows, {name: found[name] for name in LABEL_NAMES}, missing=missing,
                   doubled=doubled, notes=notes, root=root,
-                  thing="picture" if all(is_picture(entry["video_id"]) for entry in rows) else "video")
+                  thing=thing_of(entry["video_id"] for entry in rows))
 
 
 def same_content(corpus: Corpus) -> list[dict[str, str]]:

@@ -16,7 +16,7 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterable
 
 from pipeline.errors import CorpusError
 
@@ -137,6 +137,12 @@ def nameless(rows: list[dict[str, Any]]) -> list[str]:
 def is_picture(name: str | Path) -> bool:
     """Whether a file is a picture by its suffix."""
     return Path(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def thing_of(names: Iterable[str]) -> str:
+    """What a corpus of these names is made of: "picture" where all are, else "video"."""
+    kinds = {is_picture(name) for name in names}
+    return "picture" if kinds == {True} else "video"
 
 
 def word(label: int | None) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 
 from extract.faces import DETECTOR, FaceOptions, WholeFrame, make_cascade, pick_device
 from extract.frames import FrameOptions
-from extract.layouts import is_picture
+from extract.layouts import thing_of
 from extract.store import Store, stamps_below, store_at
 from pipeline.errors import PipelineError, VideoError, command
 from pipeline.options import add_flags, as_record, from_flags, option
@@ -71,7 +71,7 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
     Returns how many videos ended in each status.
     Raises OSError when nothing can be written (a full disk); finished videos are kept.
     """
-    pictures = all(is_picture(name) for name in index["video_id"])
+    pictures = thing_of(index["video_id"]) == "picture"
     if faces.crop == "auto":
         faces = replace(faces, crop="whole" if pictures else "face")
     if pictures and faces.crop == "whole":
@@ -323,7 +323,7 @@ def main(argv: list[str] | None = None) -> int | None:
     print("\n".join(_summary(arguments.out)))
     print(f"look at {arguments.out / 'sheet.png'} before training")
     if not counts["ok"]:
-        nothing = "picture could be used" if index["video_id"].map(is_picture).all() else "video gave a face"
+        nothing = "picture could be used" if thing_of(index["video_id"]) == "picture" else "video gave a face"
         raise PipelineError(f"no {nothing}: nothing to train on")
     return None
 

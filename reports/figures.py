@@ -38,21 +38,24 @@ def draw_all(metrics: dict[str, Any], rows: pd.DataFrame, faces: pd.DataFrame, e
     metrics: of `classify.metrics.evaluate`. rows: videos of the part (`videos_of`); faces: their frame scores, with
     `label` and `score`. epochs: the training's table, None where there is none.
     """
-    judged, threshold = rows[rows["judged"]], metrics["threshold"]
-    levels = {"videos": judged, "frames": faces}
+    judged, threshold, things = rows[rows["judged"]], metrics["threshold"], metrics["thing"] + "s"
+    levels = {"video": judged, "frame": faces}
+    if things == "pictures":  # of one frame each: the same again
+        del levels["frame"]
     figures: dict[str, bytes | str] = {}
-    figures["confusion"] = confusion(metrics) if len(rows) else "there are no videos to call"
-    aucs = {name: metrics[name[:-1]]["all"]["left_out"]["metrics"]["auc"] for name in levels}
-    ranked = {name: table for name, table in levels.items() if aucs[name]["value"] is not None}
-    figures["roc"] = roc(ranked, judged, metrics) if ranked else aucs["videos"]["reason"]
-    figures["precision_recall"] = precision_recall(ranked, judged) if ranked else aucs["videos"]["reason"]
-    for name, table in levels.items():
-        figures[f"histogram_{name}"] = histogram(table, threshold, name) if len(table) else f"there are no {name}"
-        figures[f"calibration_{name}"] = (calibration(metrics["calibration"][name[:-1]], name) if len(table)
-                                          else f"there are no {name}")
+    figures["confusion"] = confusion(metrics) if len(rows) else f"there are no {things} to call"
+    aucs = {level: metrics[level]["all"]["left_out"]["metrics"]["auc"] for level in levels}
+    ranked = {level: table for level, table in levels.items() if aucs[level]["value"] is not None}
+    figures["roc"] = roc(ranked, judged, metrics) if ranked else aucs["video"]["reason"]
+    figures["precision_recall"] = precision_recall(ranked, judged, things) if ranked else aucs["video"]["reason"]
+    for level, name in (("video", things), ("frame", "frames")):
+        none = "a picture has no frames" if level not in levels else f"there are no {name}"
+        some = len(levels.get(level, ()))
+        figures[f"histogram_{level}s"] = histogram(levels[level], threshold, name) if some else none
+        figures[f"calibration_{level}s"] = calibration(metrics["calibration"][level], name) if some else none
     for name in ("accuracy", "loss"):
         figures[f"epochs_{name}"] = ("there is no table of epochs beside the model" if epochs is None
-                                     else training(epochs, name, best_epoch))
+                                     else training(epochs, name, best_epoch, metrics["thing"]))
     return figures
 
 
@@ -63,7 +66,7 @@ def confusion(metrics: dict[str, Any]) -> bytes:
     cells = [[counts["real_as_real"], counts["real_as_fake"], n["failed_real"]],
              [counts["fake_as_real"], counts["fake_as_fake"], n["failed_fake"]]]
     columns = 3 if n["failed"] else 2
-    figure, axes = _axes(f"What {n['videos']} {metrics['part']} videos were called")
+    figure, axes = _axes(f"What {n['videos']} {metrics['part']} {metrics['thing']}s were called")
     shares = [[cell / max(1, sum(row)) for cell in row[:columns]] for row in cells]
     axes.imshow(shares, cmap=matplotlib.colormaps["Blues"], vmin=0, vmax=1.2, aspect="auto")
     for i, row in enumerate(cells):
@@ -80,12 +83,13 @@ def confusion(metrics: dict[str, Any]) -> bytes:
 @matplotlib.rc_context(STYLE)
 def roc(levels: dict[str, pd.DataFrame], judged: pd.DataFrame, metrics: dict[str, Any]) -> bytes:
     """ROC curves of videos and frames, with the point where the threshold stands."""
-    figure, axes = _axes(f"ROC: fakes found against reals called FAKE\n{_n(judged)} videos judged")
+    figure, axes = _axes(f"ROC: fakes found against reals called FAKE\n{_n(judged)} {metrics['thing']}s judged")
     axes.plot([0, 1], [0, 1], ":", color=OTHER, lw=1, label="guessing")
-    for name, table in levels.items():
+    for level, table in levels.items():
         points = curves(table["label"].to_numpy(), table["score"].to_numpy())
-        value = metrics[name[:-1]]["all"]["left_out"]["metrics"]["auc"]["value"]
-        _curve(axes, points["fpr"], points["tpr"], name, f"{name}: AUC {value:.3f}")
+        value = metrics[level]["all"]["left_out"]["metrics"]["auc"]["value"]
+        name = metrics["thing"] if level == "video" else level
+        _curve(axes, points["fpr"], points["tpr"], level, f"{name}s: AUC {value:.3f}")
     counts = metrics["video"]["all"]["left_out"]["confusion"]
     n_real, n_fake = (judged["label"] == 0).sum(), (judged["label"] == 1).sum()
     if n_real and n_fake:
@@ -97,15 +101,16 @@ def roc(levels: dict[str, pd.DataFrame], judged: pd.DataFrame, metrics: dict[str
 
 
 @matplotlib.rc_context(STYLE)
-def precision_recall(levels: dict[str, pd.DataFrame], judged: pd.DataFrame) -> bytes:
+def precision_recall(levels: dict[str, pd.DataFrame], judged: pd.DataFrame, things: str) -> bytes:
     """Precision against recall, in the steps that AP adds up; the level of guessing is the share of fakes."""
     import numpy as np
 
-    figure, axes = _axes(f"Precision and recall of fakes\n{_n(judged)} videos judged")
-    for name, table in levels.items():
+    figure, axes = _axes(f"Precision and recall of fakes\n{_n(judged)} {things} judged")
+    for level, table in levels.items():
         points = curves(table["label"].to_numpy(), table["score"].to_numpy())
         rises = points["recall"] > np.concatenate([[-1.0], points["recall"][:-1]])  # precision only drops in between
-        _curve(axes, points["recall"][rises], points["precision"][rises], name, name, "steps-pre")
+        _curve(axes, points["recall"][rises], points["precision"][rises], level,
+               things if level == "video" else "frames", "steps-pre")
     share = next(iter(levels.values()))["label"].mean()
     axes.axhline(share, ls=":", color=OTHER, lw=1, label=f"guessing ({share:.2f})")
     _unit_square(axes, "recall: share of fakes found", "precision: fakes among\nthose called FAKE")
@@ -145,14 +150,14 @@ def histogram(table: pd.DataFrame, threshold: float, name: str) -> bytes:
 def calibration(reliability: dict[str, Any], name: str) -> bytes:
     """Share of fakes against score, one mark per bin with n beside it.
 
-    Videos get a 95 % interval per bin (Wilson 1927), as if they were independent; frames of one clip are not, so theirs
-    would be far too narrow.
+    Videos and pictures get a 95 % interval per bin (Wilson 1927), as if they were independent; frames of one clip are
+    not, so theirs would be far too narrow.
     """
     figure, axes = _axes(f"Calibration: do scores mean what they say?\nn = {reliability['n']} {name}")
     axes.plot([0, 1], [0, 1], ":", color=OTHER, lw=1, label="scores that are shares")
     bins = [b for b in reliability["bins"] if b["n"]]
     x, y = [b["mean_score"] for b in bins], [b["share_fake"] for b in bins]
-    if name == "videos":
+    if name != "frames":
         lows, highs = zip(*(_wilson(b["share_fake"], b["n"]) for b in bins))
         axes.vlines(x, lows, highs, color=REAL, lw=1.2, alpha=.7)
     axes.plot(x, y, "o-", color=REAL, ms=6, lw=1, clip_on=False, label=f"{name} by score")
@@ -165,11 +170,11 @@ def calibration(reliability: dict[str, Any], name: str) -> bytes:
 
 
 @matplotlib.rc_context(STYLE)
-def training(epochs: pd.DataFrame, quantity: str, best_epoch: int | None = None) -> bytes | str:
+def training(epochs: pd.DataFrame, quantity: str, best_epoch: int | None = None, thing: str = "video") -> bytes | str:
     """Accuracy or loss over the epochs, of training and validation; a sentence where no epoch has any."""
     lines = [(column, text, colour, style) for column, text, colour, style in (
         (f"train_{quantity}", "training", REAL, "o-"), (f"val_{quantity}", "validation", FAKE, "s--"),
-        *([("val_video_auc", "validation, video AUC", OTHER, "^:")] if quantity == "accuracy" else []))
+        *([("val_video_auc", f"validation, {thing} AUC", OTHER, "^:")] if quantity == "accuracy" else []))
         if column in epochs and epochs[column].notna().any()]
     if not lines or "epoch" not in epochs:
         return f"the table of epochs has no {quantity}"
@@ -184,7 +189,8 @@ def training(epochs: pd.DataFrame, quantity: str, best_epoch: int | None = None)
     else:
         axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
     axes.set_xlabel("epoch")
-    axes.set_ylabel("accuracy of frames" if quantity == "accuracy" else "loss (lower is better)")
+    crops = "pictures" if thing == "picture" else "frames"
+    axes.set_ylabel(f"accuracy of {crops}" if quantity == "accuracy" else "loss (lower is better)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="best")
     return _svg(figure)
@@ -209,9 +215,9 @@ def _svg(figure: Figure) -> bytes:
     return target.getvalue()
 
 
-def _curve(axes: Axes, x: np.ndarray, y: np.ndarray, name: str, label: str, drawstyle: str = "default") -> None:
-    """Videos thick, with a mark per point where there are few; frames thin."""
-    videos = name == "videos"
+def _curve(axes: Axes, x: np.ndarray, y: np.ndarray, level: str, label: str, drawstyle: str = "default") -> None:
+    """Videos or pictures thick, with a mark per point where there are few; frames thin."""
+    videos = level == "video"
     axes.plot(x, y, "-" if videos else "--", color=REAL if videos else OTHER, lw=2 if videos else 1.2, label=label,
               marker="o" if videos and len(x) <= FEW else "", ms=4, drawstyle=drawstyle, clip_on=False)
 

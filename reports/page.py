@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from extract.layouts import thing_of
 from pipeline.errors import TableError, command
 from pipeline.options import add_flags, from_flags, option
 from pipeline.tables import (
@@ -54,8 +55,8 @@ WORDS = {
 }
 CAPTIONS = {
     "confusion": "Calls and failures", "roc": "ROC", "precision_recall": "Precision and recall",
-    "histogram_videos": "Scores of videos", "histogram_frames": "Scores of frames",
-    "calibration_videos": "Calibration of videos", "calibration_frames": "Calibration of frames",
+    "histogram_videos": "Scores of {}s", "histogram_frames": "Scores of frames",
+    "calibration_videos": "Calibration of {}s", "calibration_frames": "Calibration of frames",
     "epochs_accuracy": "Accuracy while training", "epochs_loss": "Loss while training",
 }
 
@@ -146,9 +147,11 @@ def render(run: Run, metrics: dict[str, Any], rows: pd.DataFrame, figures: dict[
     audit = {key: value for key, value in run.audit.items() if key != "warnings"}
     pictures = {name: "data:image/svg+xml;base64," + base64.b64encode(drawn).decode()
                 if isinstance(drawn, bytes) else None for name, drawn in figures.items()}
+    captions = {name: caption.format(metrics["thing"]) for name, caption in CAPTIONS.items()
+                if metrics["thing"] == "video" or not name.endswith("_frames")}
     notes: dict[str, int] = {}  # reason -> its number, in the order the page comes to them
     return template.render(
-        title=options.title, metrics=metrics, words=WORDS, captions=CAPTIONS, pictures=pictures, figures=figures,
+        title=options.title, metrics=metrics, words=WORDS, captions=captions, pictures=pictures, figures=figures,
         warnings=warnings(run), outcomes=outcomes(run), parts=parts(run), audit=audit, card=run.card,
         note=lambda reason: notes.setdefault(reason, len(notes) + 1), notes=notes,
         wrong=wrong.head(SHOWN_ROWS).to_dict("records"), n_wrong=len(wrong),
@@ -158,10 +161,10 @@ def render(run: Run, metrics: dict[str, Any], rows: pd.DataFrame, figures: dict[
 
 def findings(metrics: dict[str, Any]) -> list[str]:
     """The result in sentences, most important first; every number is one of `metrics`, rounded."""
-    n, counted = metrics["n"], metrics["video"]["all"]
+    n, counted, thing = metrics["n"], metrics["video"]["all"], metrics["thing"]
     left_out, as_wrong = counted["left_out"], counted["as_wrong"]
     confusion, got = left_out["confusion"], left_out["metrics"]
-    lines = [f"{_count(n['videos'], metrics['part'] + ' video')}: {n['real']} real and {n['fake']} fake. "
+    lines = [f"{_count(n['videos'], metrics['part'] + ' ' + thing)}: {n['real']} real and {n['fake']} fake. "
              + (f"{n['judged']} were judged, {n['failed']} could not be ({n['failed_real']} real, {n['failed_fake']} "
                 "fake)." if n["failed"] else "All were judged." if n["videos"] else "There is nothing to measure.")]
     if n["judged"]:
@@ -172,7 +175,7 @@ def findings(metrics: dict[str, Any]) -> list[str]:
     lines.append(f"AUC {show_cell(got['auc'])}" + (
         ": in that share of pairs the fake scores higher than the real." if got["auc"]["value"] is not None else "."))
     if n["failed"]:
-        lines.append("With failed videos counted as wrong calls: accuracy "
+        lines.append(f"With failed {thing}s counted as wrong calls: accuracy "
                      f"{show_cell(as_wrong['metrics']['accuracy'])}, AUC {show_cell(as_wrong['metrics']['auc'])}.")
     methods = {name: countings["left_out"] for name, countings in metrics["video"]["methods"].items()}
     aucs = sorted((block["metrics"]["auc"]["value"], name) for name, block in methods.items()
@@ -192,18 +195,18 @@ def findings(metrics: dict[str, Any]) -> list[str]:
 
 def warnings(run: Run) -> list[str]:
     """What a reader must know before believing a number: of the split, and of tables that do not fit together."""
-    lines = [str(line) for line in run.audit.get("warnings", [])]
+    lines, thing = [str(line) for line in run.audit.get("warnings", [])], thing_of(run.index["video_id"])
     hashes = run.audit.get("split_hash"), run.card.get("split_hash")
     if all(hashes) and hashes[0] != hashes[1]:
-        lines.append("The model was trained on another split than the one in this folder: test videos may have been "
+        lines.append(f"The model was trained on another split than the one in this folder: test {thing}s may have been "
                      "trained on. Train again.")
     held_out = set(run.split.loc[run.split["part"] == PART, "video_id"])
     scored = set(run.video_scores.loc[run.video_scores["part"] == PART, "video_id"])
     if held_out - scored:
-        lines.append(f"{_count(len(held_out - scored), 'test video')} of the split without a row among the scores, so "
-                     f"in no number here: {min(held_out - scored)} for one.")
+        lines.append(f"{_count(len(held_out - scored), f'test {thing}')} of the split without a row among the scores, "
+                     f"so in no number here: {min(held_out - scored)} for one.")
     if scored - held_out:
-        lines.append(f"{_count(len(scored - held_out), 'scored test video')} outside the split's test part: "
+        lines.append(f"{_count(len(scored - held_out), f'scored test {thing}')} outside the split's test part: "
                      f"{min(scored - held_out)} for one.")
     return lines
 
