@@ -19,6 +19,7 @@ from classify.recipes import TrainOptions
 from classify.train import parse, parts_of
 from data.augment import AugmentOptions, augment, draws
 from data.batches import Batches
+from data.blend import landmarks
 from data.pack import Pack
 from pipeline.errors import command
 from pipeline.options import as_record
@@ -55,12 +56,12 @@ def chosen(videos: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
 
 
 def seen(pictures: np.ndarray, numbers: np.ndarray, labels: np.ndarray, rows: np.ndarray, options: AugmentOptions,
-         seed: int, epoch: int) -> np.ndarray:
+         seed: int, epoch: int, points: np.ndarray | None = None) -> np.ndarray:
     """What training in this epoch, from 0, sees of these rows: float32 (n, 3, side, side) RGB, 0 to 255.
 
-    pictures, numbers: as of data.batches.Batches; labels: per training row.
+    pictures, numbers, points: as of data.batches.Batches; labels: per training row.
     """
-    batch = next(iter(Batches(pictures, numbers, labels, Epoch(rows, epoch), (options, seed))))
+    batch = next(iter(Batches(pictures, numbers, labels, Epoch(rows, epoch), (options, seed), points=points)))
     return augment(batch.pictures, options, draws(batch.rows.tolist(), seed, epoch)).numpy()
 
 
@@ -72,18 +73,23 @@ def write_sheet(out: Path, model: ModelOptions, training: TrainOptions, options:
     pack = Pack(out, model.size, model.centre)
     numbers, labels = pack.numbers(table["crop"]), table["label"].to_numpy()
     rows = chosen(table["video_id"].to_numpy(), labels, training.seed)
-    plain = pack.pictures[numbers[rows]]
-    columns = [plain.transpose(0, 3, 1, 2)] + [seen(pack.pictures, numbers, labels, rows, options, training.seed, epoch)
-                                               for epoch in range(EPOCHS)]
+    plain, points = pack.pictures[numbers[rows]], None
+    if training.blend:  # the reals once more, as the fakes that are made of them
+        points = landmarks(pack.pictures, numbers, np.where(np.isin(np.arange(len(labels)), rows), labels, 1))
+        reals = rows[labels[rows] == 0]
+        rows, plain = np.concatenate([rows, len(labels) + reals]), np.concatenate([plain, plain[:len(reals)]])
+    labels_shown = np.where(rows < len(labels), labels[rows % len(labels)], 1)
+    columns = [plain.transpose(0, 3, 1, 2)] + [seen(pack.pictures, numbers, labels, rows, options, training.seed, epoch,
+                                                    points) for epoch in range(EPOCHS)]
     tiles = np.stack([column.round().clip(0, 255).astype(np.uint8) for column in columns]).transpose(1, 0, 3, 4, 2)
     said = ", ".join(f"{name} {('off', 'on')[value] if isinstance(value, bool) else f'{value:g}'}"
                      for name, value in as_record(options).items())
-    written = _drawn(tiles, labels[rows], f"{model.size} px, centre {model.centre:g}, seed {training.seed}; {said}")
+    written = _drawn(tiles, labels_shown, f"{model.size} px, centre {model.centre:g}, seed {training.seed}; {said}")
     ok, png = cv2.imencode(".png", written[..., ::-1])
     if not ok:
         raise RuntimeError("OpenCV cannot encode the sheet")
     write_bytes(out / "augment.png", png.tobytes())
-    return int((labels[rows] == 0).sum()), int((labels[rows] == 1).sum())
+    return int((labels_shown == 0).sum()), int((labels_shown == 1).sum())
 
 
 def _drawn(tiles: np.ndarray, labels: np.ndarray, said: str) -> np.ndarray:

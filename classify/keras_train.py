@@ -34,7 +34,8 @@ from data.batches import Batches, EpochOrder, InOrder
 from pipeline.errors import OptionsError, OutOfMemoryError, command
 from pipeline.options import as_record
 
-NOT_HERE = {"ema": 0.0, "begin": None, "replay_from": None}  # TrainOptions that only torch has, and what is none of it
+# TrainOptions that only torch has, and what is none of it
+NOT_HERE = {"ema": 0.0, "begin": None, "replay_from": None, "blend": 0.0, "cosine": False}
 
 
 def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: AugmentOptions,

@@ -5,6 +5,7 @@ Everything random hangs on (seed, epoch, step), never on what ran before, so a r
 from __future__ import annotations
 
 import logging
+import math
 import os
 import warnings
 from pathlib import Path
@@ -27,6 +28,7 @@ from data.batches import Batch
 from pipeline.tables import write_bytes
 
 BEST = "val_rank"  # what the best epoch has most of, see _rank
+WARM_STEPS = 200  # of a cosine: Adam's state is built up before large steps
 METHOD_SHARE = 0.5  # of the methods' loss beside that of real and fake: a help, not the aim
 PLATEAU: dict[str, Any] = {"factor": 0.2, "patience": 1}  # of ReduceLROnPlateau, epochs without a lower val_loss
 
@@ -56,10 +58,16 @@ class Learner(lightning.LightningModule):
 
     def configure_optimizers(self):
         optimizer = torch.optim.Adam(self.net.parameters(), lr=self.options.lr)
+        if self.options.cosine:
+            steps = int(self.trainer.estimated_stepping_batches)
+            warm = min(WARM_STEPS, steps // 10 + 1)
+            schedule = torch.optim.lr_scheduler.LambdaLR(
+                optimizer, lambda n: min(1.0, (n + 1) / warm) * (1 + math.cos(math.pi * min(1.0, n / steps))) / 2)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
         if not self.options.plateau:
             return optimizer
-        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **PLATEAU)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": "val_loss"}}
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **PLATEAU)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "val_loss"}}
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(self.options.seed * 100_003 + self.current_epoch)  # for dropout inside the network
@@ -136,7 +144,8 @@ class Learner(lightning.LightningModule):
     def _method_loss(self, features: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of the methods of the batch's fakes; reals have none."""
         assert self.methods is not None and self.net.method_head is not None
-        methods = self.methods[rows.cpu()].to(features.device)
+        known = torch.cat([self.methods, torch.full_like(self.methods, -1)])  # rows from n on are blended reals
+        methods = known[rows.cpu()].to(features.device)
         answers = self.net.method_head(features).float()
         return cross_entropy(answers, methods, ignore_index=-1, reduction="sum") / max(1, len(rows))
 

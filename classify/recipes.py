@@ -21,10 +21,13 @@ class TrainOptions:
     head_epochs: int = option(0, "of the epochs, the first so many with the backbone frozen")
     fine_lr: float = option(1e-5, "learning rate once the backbone is no longer frozen")
     unfreeze: int = option(0, "layers of the backbone, from its end, that learn after head_epochs; 0 for all")
+    cosine: bool = option(False, "let the learning rate rise over the first 200 steps and fall to 0 along a cosine")
     plateau: bool = option(False, "a fifth of the learning rate after two epochs without a lower validation loss")
     patience: int = option(3, "stop after this many epochs without a better validation video AUC; 0 never stops early")
     balance: str = option("loss", "reals against fakes: weights in the loss, as many of each sampled, pairs of a real "
                                   "and a fake made from it, or none", choices=BALANCES)
+    blend: float = option(0.0, "of the fakes in pairs, the share that is the real face blended with a changed copy of "
+                               "itself: a fake without a generator")
     fakes_per_real: float | None = option(None, "training fakes kept for each training real, at most (default: all)")
     smoothing: float = option(0.0, "label smoothing: a fake's target is 1 minus this, a real's is this")
     ema: float = option(0.0, "decay per step of the averaged weights that are validated and kept; 0 for none")
@@ -51,6 +54,11 @@ class TrainOptions:
             raise ValueError(f"replay must be more than 0 and less than 1, got {self.replay}")
         if self.replay_from and not self.begin:
             raise ValueError("replay_from needs begin, the checkpoint that was trained there")
+        if not 0 <= self.blend <= 1 or self.blend and self.balance != "pairs":
+            raise ValueError(f"blend must be between 0 and 1 (got {self.blend:g}), and needs balance pairs "
+                             f"(got {self.balance})")
+        if self.cosine and (self.plateau or self.head_epochs):
+            raise ValueError("cosine sets the learning rate of every step: leave out plateau and head_epochs")
         if not 0 <= self.smoothing < 0.5 or not 0 <= self.ema < 1:
             raise ValueError(f"smoothing must be at least 0 and less than .5 (got {self.smoothing}), ema at least 0 "
                              f"and less than 1 (got {self.ema})")

@@ -33,6 +33,7 @@ from classify.score import ScoreOptions, score_crops
 from classify.verdict import needed_faces
 from data.augment import AugmentOptions
 from data.batches import Batches, EpochOrder, InOrder
+from data.blend import landmarks
 from extract.faces import pick_device
 from extract.layouts import thing_of
 from pipeline.errors import CheckpointError, OutOfMemoryError, SplitError, command
@@ -57,6 +58,7 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
     net, card = _begin(model, training, out)
     made_from = {"model": as_record(model), "augmentation": as_record(augmentation), "batch": running.batch,
                  **{k: v for k, v in as_record(training).items() if k not in ("epochs", "patience", "resume")},
+                 **({"epochs": training.epochs} if training.cosine else {}),  # the rate hangs on how far it is
                  "split_hash": json.loads((out / "split.json").read_text())["split_hash"]}
     folder = folder or out / "model"
     run = folder / "run"
@@ -183,10 +185,11 @@ def _fit(net: FaceNet, card: dict, material: Material, out: Path, run: Path, tra
     share = runner.global_rank, runner.world_size
     where = f"cuda:{runner.local_rank}" if device.startswith("cuda") and runner.world_size > 1 else device
     order = EpochOrder(labels, running.batch * share[1], training.seed, training.balance,
-                       partners(out, material.train) if training.balance == "pairs" else ())
+                       partners(out, material.train) if training.balance == "pairs" else (), training.blend)
     if resume_from:  # Lightning opens the loader before it tells the sampler which epoch a resumed run is in
         order.set_epoch(torch.load(resume_from, map_location="cpu", weights_only=True)["epoch"] + 1)
-    learn = Batches(material.pictures, material.numbers, labels, order, (augmentation, training.seed), share, where)
+    learn = Batches(material.pictures, material.numbers, labels, order, (augmentation, training.seed), share, where,
+                    landmarks(material.pictures, material.numbers, labels) if training.blend else None)
     look = Batches(material.pictures, material.val_numbers, material.val["label"],
                    InOrder(len(material.val), running.batch * share[1]), None, share, where)
     try:

@@ -53,6 +53,7 @@ class Joined:
     def __init__(self, first: np.ndarray, second: np.ndarray):
         self.first, self.second = first, second
         self.nbytes = first.nbytes + second.nbytes
+        self.shape = (len(first) + len(second), *first.shape[1:])
 
     def __len__(self) -> int:
         return len(self.first) + len(self.second)

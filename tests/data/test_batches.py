@@ -95,3 +95,25 @@ def test_training_pictures_are_degraded_anew_each_epoch_and_alike_for_every_divi
     assert all(torch.equal(first[row], again[row]) for row in first)
     assert any(not torch.equal(first[row], other[row]) for row in first)
     assert all(torch.equal(first[row], picture) for row, picture in read(0, (1, 2)).items())
+
+
+def test_a_real_can_be_paired_with_itself_blended_and_is_a_fake_then():
+    partners = [[6, 7], [8], [], [9, 10], [11], [12]] + [[]] * 14
+    order = EpochOrder(LABELS, 4, 0, "pairs", partners, blend=.5)
+    rows = np.concatenate(order.batches()).reshape(-1, 2)
+    assert sorted(rows[:, 0]) == [0, 1, 2, 3, 4, 5]
+    assert all(fake == 20 + real or fake in partners[real] for real, fake in rows)
+    assert dict(rows)[2] == 22  # it has no other fake
+    assert all(fake == 20 + real for real, fake in np.concatenate(
+        EpochOrder(LABELS, 4, 0, "pairs", partners, blend=1).batches()).reshape(-1, 2))
+
+    faces = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    points = np.full((20, 5, 2), np.nan, np.float32)
+    read = [Batches(faces, np.arange(20), LABELS, order, (AugmentOptions(), 5), share, points=points)
+            for share in ((0, 1), (0, 2), (1, 2))]
+    whole, *halves = [{int(row): (picture, int(label)) for batch in batches
+                       for row, picture, label in zip(batch.rows, batch.pictures, batch.labels)} for batches in read]
+    for row, (picture, label) in whole.items():
+        assert label == int(row >= 20 or LABELS[row])
+        assert torch.equal(picture, {**halves[0], **halves[1]}[row][0])
+        assert torch.equal(picture, torch.from_numpy(faces[row % 20]).permute(2, 0, 1)) == (row < 20)
