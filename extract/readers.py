@@ -25,18 +25,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.decoder import Decoder, decode, packets_of
 from pipeline.errors import VideoError
 
 if TYPE_CHECKING:
     import numpy as np
-    from av import VideoFrame
 
 SAME_TIME_S = 1e-6        # float noise of timestamps; below every container's time base
 STORES_TIMES = ("mov", "matroska", "mpegts", "flv")  # how FFmpeg's names of containers begin that store displayed times
 REORDERS = ("h264", "hevc")  # codecs of which a header need not say whether frames are stored in another order
-ONE_TO_ONE = ("vp9", "libdav1d")  # decoders in which a packet without a frame is damage (elsewhere: a discarded frame)
 SQUARE = 0.01             # pixels this near to square are left alone: rounding of an encoder, and resampling blurs
-MOST_HELD = 32            # frames; more than any codec reorders, in case one never comes out
 WIDEST = 4                # pixels more stretched than 4 to 1 are an error in the header; DVDs have at most 1.46
 
 
@@ -95,7 +93,7 @@ class PyAV:
 
     def _start_from_packets(self, container, stream) -> None:
         """Displayed times from packet timestamps; `_planned` says whether they can be relied on."""
-        packets = [(p.pts, p.is_keyframe, p.is_discard) for p in _packets(container, stream) if p is not None]
+        packets = [(p.pts, p.is_keyframe, p.is_discard) for p in packets_of(container, stream) if p is not None]
         shown = [pts for pts, _, outside_edit in packets if not outside_edit]
         self._pts = sorted(pts for pts in shown if pts is not None)
         # A key frame before the start of an edit is not displayed, but what is displayed is predicted from it.
@@ -111,7 +109,7 @@ class PyAV:
         with self._open() as (container, stream):
             rate = float(stream.average_rate or 25)
             base = stream.time_base or Fraction(1)  # not frame.time, which PyAV does not know of the last frames
-            pts = [frame.pts for frame, _ in _decode(container, stream)]
+            pts = [frame.pts for frame, _ in decode(container, stream)]
             self.times_s = _ascending([None if p is None else float(p * base) for p in pts], rate)
 
     def read_planned(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -119,10 +117,10 @@ class PyAV:
         number_of = {self._pts[n]: n for n in wanted}
         targets = sorted(number_of)
         with self._open() as (container, stream):
-            sar, decoder = stream.sample_aspect_ratio, _Decoder(stream.codec_context)
+            sar, decoder = stream.sample_aspect_ratio, Decoder(stream.codec_context)
             started: float | None = None  # the last key frame fed to the decoder, None while it rests
             at = 0                        # targets[at] is the first that has not come out yet
-            for packet in _packets(container, stream):
+            for packet in packets_of(container, stream):
                 if at == len(targets):
                     break
                 if packet is not None and packet.is_keyframe:
@@ -152,83 +150,13 @@ class PyAV:
         missing = set(wanted)
         number_of = {p: n for n, p in enumerate(self._pts)} if self._planned else None
         with self._open() as (container, stream):
-            for count, (frame, sound) in enumerate(_decode(container, stream)):
+            for count, (frame, sound) in enumerate(decode(container, stream)):
                 number = count if number_of is None else number_of.get(frame.pts, -1)
                 if number in missing and sound:
                     missing.discard(number)
                     yield number, _rgb(frame, stream.sample_aspect_ratio)
                 if not missing:
                     return
-
-
-class _Decoder:
-    """Frames in display order, each with whether it is sound: no error in its key-frame group before it.
-
-    An error in a frame that is displayed later (B-frames refer to it) shows only when that one comes out. So each frame
-    is held until all came out that were fed before it. Packets are numbered in the order in which they are fed.
-    """
-
-    def __init__(self, context):
-        self.context = context
-        context.copy_opaque = True  # a frame carries the number of its packet
-        self.last_pts = float("-inf")  # of the frames that came out, held ones included
-        self._keys: list[tuple[int, int | None]] = []  # number and displayed time of the key packets
-        self._errors: list[int] = []
-        self._reach: list[float] = []  # per packet: the latest displayed time fed until then
-        self._held: list[tuple[int, VideoFrame]] = []
-
-    def restart(self) -> None:
-        """Forget the packets so far. Frames that need them (before the key frame in an open group) are not sound."""
-        self.context.flush_buffers()
-        self._errors.append(self._count(None))
-
-    def feed(self, packet) -> list:
-        """Pairs of frame and whether it is sound. packet: None at the end, for the frames still inside."""
-        number = self._count(packet)
-        if packet is not None:
-            packet.opaque = number
-            if packet.is_keyframe:
-                self._keys.append((number, packet.pts))
-        frames = self._decode(packet, number)
-        for frame in frames:
-            origin = number if frame.opaque is None else frame.opaque
-            if frame.is_corrupt:
-                bisect.insort(self._errors, origin)
-            if frame.pts is not None:
-                self.last_pts = frame.pts
-            self._held.append((origin, frame))
-        sure = []
-        while self._held and (packet is None or len(self._held) > MOST_HELD
-                              or self._reach[self._held[0][0]] <= self.last_pts):
-            origin, frame = self._held.pop(0)
-            sure.append((frame, self._is_sound(origin, frame.pts)))
-        return sure
-
-    def _count(self, packet) -> int:
-        latest = self._reach[-1] if self._reach else float("-inf")
-        pts = None if packet is None else packet.pts
-        self._reach.append(latest if pts is None else max(latest, pts))
-        return len(self._reach) - 1
-
-    def _decode(self, packet, number: int) -> list:
-        import av
-
-        try:
-            frames = self.context.decode(packet)
-        except av.error.FFmpegError:
-            frames = None
-        swallowed = packet is not None and not packet.is_discard and self.context.name in ONE_TO_ONE
-        torn = packet is not None and packet.is_corrupt  # by the container; decoders do not always pass it on
-        if frames is None or torn or swallowed and not frames:
-            bisect.insort(self._errors, number)
-        return frames or []
-
-    def _is_sound(self, origin: int, pts: int | None) -> bool:
-        at = bisect.bisect_right(self._keys, origin, key=lambda key: key[0]) - 1
-        first, key_pts = self._keys[at] if at >= 0 else (0, None)
-        if pts is not None and key_pts is not None and pts < key_pts:  # an open group: refers to the group before, too
-            first = self._keys[at - 1][0] if at > 0 else 0
-        return bisect.bisect_left(self._errors, first) == bisect.bisect_right(self._errors, origin)
 
 
 def _main_stream(container):
@@ -258,23 +186,6 @@ def _promised_s(container, stream, pts: list[int]) -> float:
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds) - start_s
     alone = len(container.streams) == 1  # else it may be the length of the sound
     return container.duration / 1e6 - start_s if alone and container.duration else 0.0
-
-
-def _packets(container, stream):
-    """Packets until the file ends or breaks off, then None. Empty ones (a pause in .avi) would end the decoder."""
-    import av
-
-    with contextlib.suppress(av.error.FFmpegError):
-        for packet in container.demux(stream):
-            if packet.size:
-                yield packet
-    yield None
-
-
-def _decode(container, stream):
-    decoder = _Decoder(stream.codec_context)
-    for packet in _packets(container, stream):
-        yield from decoder.feed(packet)
 
 
 def _ascending(times_s: list[float | None], rate: float) -> list[float]:

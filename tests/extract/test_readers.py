@@ -4,7 +4,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from extract import readers
+from extract import decoder, readers
 from extract.frames import Clip, FrameOptions, frames_at, time_marks
 from pipeline.errors import VideoError
 from tests.clips import decode_all, noise, overwrite, read_barcode, with_edit_list, with_matrix, write_clip
@@ -89,8 +89,8 @@ def test_hevc_with_open_groups_is_bit_identical_to_a_sequential_decode(tmp_path)
 def test_only_the_key_frame_groups_that_hold_a_sample_are_decoded(tmp_path, monkeypatch):
     path = write(tmp_path / "a.mp4", "libx264", gop=10, b_frames=2, options={"x264-params": "scenecut=0"})
     fed = []
-    feed = readers._Decoder.feed
-    monkeypatch.setattr(readers._Decoder, "feed", lambda self, packet: fed.append(packet) or feed(self, packet))
+    feed = decoder.Decoder.feed
+    monkeypatch.setattr(decoder.Decoder, "feed", lambda self, packet: fed.append(packet) or feed(self, packet))
     assert numbers(path, every=1.8) == [0, 45, 90]
     # A key frame and the two that the decoder keeps back; from 40 to 45; from 90.
     assert len([packet for packet in fed if packet is not None]) <= 3 + 9 + 4
