@@ -59,6 +59,17 @@ def write_clip(path: Path, times_s: list[float], codec: str = "libx264", gop: in
     return path
 
 
+def write_sound(path: Path) -> Path:
+    """A file that holds a moment of silence and no video."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
 def with_matrix(clip: Path, path: Path, matrix: tuple[int, int, int, int]) -> Path:
     """The .mp4 clip with another display matrix (a b c d of x' = a x + c y, y' = b x + d y) in its track header."""
     data = bytearray(clip.read_bytes())

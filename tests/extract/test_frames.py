@@ -3,7 +3,7 @@ import pytest
 
 from extract.frames import Clip, FrameOptions, frames_at, time_marks
 from pipeline.errors import VideoError
-from tests.clips import barcode, read_barcode, write_clip
+from tests.clips import barcode, read_barcode, write_clip, write_sound
 
 CONSTANT = [n / 25 for n in range(250)]  # 10 s, 25 frames a second
 # Half the time at 10 frames a second, half at 40, with a pause of 2 s between: 0 to 12 s.
@@ -176,16 +176,8 @@ def test_a_clip_whose_index_was_cut_off_is_unreadable(tmp_path):
 
 
 def test_sound_alone_is_no_video(tmp_path):
-    import av
-
-    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
-        stream = container.add_stream("aac", rate=16000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-        frame.sample_rate = 16000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
     with pytest.raises(VideoError, match="no video stream"):
-        sampled(tmp_path / "sound.mp4")
+        sampled(write_sound(tmp_path / "sound.mp4"))
 
 
 def test_one_frame_is_a_clip(tmp_path):

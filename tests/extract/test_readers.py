@@ -7,7 +7,16 @@ import pytest
 from extract import decoder, readers
 from extract.frames import Clip, FrameOptions, frames_at, time_marks
 from pipeline.errors import VideoError
-from tests.clips import decode_all, noise, overwrite, read_barcode, with_edit_list, with_matrix, write_clip
+from tests.clips import (
+    decode_all,
+    noise,
+    overwrite,
+    read_barcode,
+    with_edit_list,
+    with_matrix,
+    write_clip,
+    write_sound,
+)
 
 CONSTANT = [n / 25 for n in range(100)]  # 4 s, 25 frames a second
 READERS = pytest.mark.parametrize("reader", ["pyav", "opencv"])
@@ -371,18 +380,10 @@ def test_opencv_cannot_open_a_name_that_is_no_utf8_so_pyav_reads_it(tmp_path):
 
 @READERS
 def test_a_file_without_a_video_is_not_tried_twice(tmp_path, monkeypatch, reader):
-    import av
-
-    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
-        stream = container.add_stream("aac", rate=16000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-        frame.sample_rate = 16000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
     if reader == "pyav":
         monkeypatch.setattr(readers, "OpenCV", None)
     with pytest.raises(VideoError, match="^no video stream$"):
-        sampled(tmp_path / "sound.mp4", reader=reader)
+        sampled(write_sound(tmp_path / "sound.mp4"), reader=reader)
 
 
 # Damage

@@ -121,7 +121,10 @@ def test_a_run_killed_at_random_moments_is_finished_by_the_next_with_the_same_by
         path.relative_to(undisturbed): path.read_bytes() for path in undisturbed.rglob("*.png")}
 
 
-def test_a_detector_that_raises_on_one_video_loses_only_that_one_and_it_is_tried_again(some, monkeypatch):
+@pytest.mark.parametrize("error, reason", [
+    (ZeroDivisionError("detector"), "ZeroDivisionError: detector"),
+    (PermissionError(13, "Permission denied", "one.mp4"), "cannot be read: Permission denied")])
+def test_what_raises_on_one_video_loses_only_that_one_and_it_is_tried_again(some, monkeypatch, error, reason):
     from extract import video
 
     root, index, out = some
@@ -129,13 +132,13 @@ def test_a_detector_that_raises_on_one_video_loses_only_that_one_and_it_is_tried
 
     def sometimes(path, *rest):
         if path.name == "one.mp4":
-            raise ZeroDivisionError("detector")
+            raise error
         return whole(path, *rest)
 
     monkeypatch.setattr(video, "extract_video", sometimes)
     assert extract(root, index, out) == {"ok": 2, "unreadable": 3, "error": 1}
     videos = read_table(out / "videos.csv", VIDEOS).set_index("video_id")
-    assert videos.loc["real/one.mp4", "reason"] == "ZeroDivisionError: detector"
+    assert videos.loc["real/one.mp4", "reason"] == reason
     monkeypatch.undo()
     assert extract(root, index, out) == {"ok": 3, "unreadable": 3}
 
@@ -227,25 +230,6 @@ def test_verify_makes_damaged_and_lost_crops_again_and_touches_no_other(some):
     extract(root, index, out, verify=True)
     assert [path.read_bytes() for path in (damaged, lost)] == pictures and whole.stat().st_ino == kept
     assert tables(out) == before
-
-
-def test_a_video_that_may_not_be_read_is_a_row_and_is_tried_again(some, monkeypatch):
-    from extract import video
-
-    root, index, out = some
-    whole = video.extract_video
-
-    def forbidden(path, *rest):
-        if path.name == "one.mp4":
-            raise PermissionError(13, "Permission denied", str(path))
-        return whole(path, *rest)
-
-    monkeypatch.setattr(video, "extract_video", forbidden)
-    assert extract(root, index, out) == {"ok": 2, "unreadable": 3, "error": 1}
-    videos = read_table(out / "videos.csv", VIDEOS).set_index("video_id")
-    assert videos.loc["real/one.mp4", "reason"] == "cannot be read: Permission denied"
-    monkeypatch.undo()
-    assert extract(root, index, out) == {"ok": 3, "unreadable": 3}
 
 
 def test_progress_tells_frames_a_second_and_what_they_are_spent_on(capsys):
