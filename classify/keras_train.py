@@ -24,7 +24,7 @@ import torchvision  # noqa: F401  before TensorFlow: after it, loading torchvisi
 from classify.keras_model import MISSING, build, keras_on, logits_of, save_checkpoint
 from classify.keras_run import State, best_of, finished, history_row, learning_rate, open_run, save_state
 from classify.learner import write_history
-from classify.material import Material, material, partners
+from classify.material import Material, crops_record, material, partners
 from classify.model import ModelOptions, versions
 from classify.recipes import TrainOptions
 from classify.score import ScoreOptions
@@ -67,7 +67,7 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
         raise KeyboardInterrupt("RESUME=1 goes on with this run") from None
     scores = np.round(1 / (1 + np.exp(-logits.astype(np.float64))), 6)
     return save_checkpoint(out / "model" / "model.keras", net, {
-        **card, **choices(crops.val, scores), **json.loads((out / "faces" / "options.json").read_text()),
+        **card, **choices(crops.val, scores), **crops_record(out),
         "split_hash": made_from["split_hash"], "best_epoch": best_epoch, "calibration": None,
         "trained_on": {"n_videos": int(crops.train["video_id"].nunique()), "n_crops": len(crops.train),
                        "n_real_crops": int((crops.train["label"] == 0).sum())},

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -105,6 +105,13 @@ def _thinned(rows: pd.DataFrame, training: TrainOptions) -> pd.DataFrame:
     fakes = fakes.sample(frac=1, random_state=training.seed)
     dropped = set(fakes.index[fakes.cumsum() > most])
     return rows[~rows["video_id"].isin(dropped)].reset_index(drop=True)
+
+
+def crops_record(out: Path) -> dict[str, Any]:
+    """What a model's card says of the crops it has learned: OUT/faces/options.json without crop_folder, a path of this
+    machine."""
+    record = json.loads((out / "faces" / "options.json").read_text())
+    return {key: value for key, value in record.items() if key != "crop_folder"}
 
 
 def _same_crops(out: Path, earlier: Path) -> None:

@@ -24,10 +24,10 @@ from typing import Any, Callable
 import pandas as pd
 
 from classify.aggregate import DEFAULT_RULE, aggregate, auc, choose_aggregation, choose_threshold
-from classify.material import Material
+from classify.material import Material, crops_record
 from classify.material import material as read_material
 from classify.material import methods_of, partners, parts_of
-from classify.model import FaceNet, ModelOptions, build, load_checkpoint, save_checkpoint, versions
+from classify.model import FaceNet, ModelOptions, build, load_facenet, save_checkpoint, versions
 from classify.recipes import RECIPES, TrainOptions, defaults
 from classify.score import ScoreOptions, score_crops
 from classify.verdict import needed_faces
@@ -80,8 +80,7 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
         raise OutOfMemoryError(f"{device} has no room for batches of {running.batch} at {model.size} px: "
                                f"try BATCH={max(1, running.batch // 2)}") from None
     return save_checkpoint(folder / "model.safetensors", net, {
-        **card, **choices(material.val, scores), **{k: v for k, v in json.loads(
-            (out / "faces" / "options.json").read_text()).items() if k != "crop_folder"},  # a path of this machine
+        **card, **choices(material.val, scores), **crops_record(out),
         "split_hash": made_from["split_hash"], "best_epoch": best_epoch, "calibration": None,
         "trained_on": {"n_videos": int(material.train["video_id"].nunique()), "n_crops": len(material.train),
                        "n_real_crops": int((material.train["label"] == 0).sum()), "n_replayed": material.n_replayed},
@@ -98,7 +97,7 @@ def _begin(model: ModelOptions, training: TrainOptions, out: Path) -> tuple[Face
         if model.methods and len(names) < 2:
             raise SplitError(f"METHODS needs fakes of at least two methods in training, the corpus names {names}")
         return build(model, names)
-    net, card = load_checkpoint(Path(training.begin))
+    net, card = load_facenet(Path(training.begin))
     return net.train(), card
 
 
