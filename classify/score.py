@@ -45,6 +45,12 @@ class ScoreOptions:
             raise ValueError(f"batch must be at least 1, got {self.batch}")
 
 
+def default_model(out: Path) -> Path:
+    """OUT's checkpoint, or the `.keras` file where training left only that."""
+    torch, keras = (out / "model" / f"model.{kind}" for kind in ("safetensors", "keras"))
+    return keras if keras.is_file() and not torch.is_file() else torch
+
+
 def score_crops(net, card: dict[str, Any], rows: pd.DataFrame, out: Path, options: ScoreOptions) -> np.ndarray:
     """P(fake) in [0, 1] of each row's crop, float64 (n,). rows: columns crop and label, of OUT/faces/faces.csv."""
     import numpy as np
@@ -145,14 +151,15 @@ def score_held_out(out: Path, model: Path, options: ScoreOptions) -> pd.DataFram
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m classify.score", description="Score held-out videos.")
+    parser = argparse.ArgumentParser(prog="python -m classify.score", description="Score held-out videos or pictures.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run (OUT)")
-    parser.add_argument("--model", type=Path, help="checkpoint (default OUT/model/model.safetensors)")
+    parser.add_argument("--model", type=Path, help="checkpoint (default OUT/model/model.safetensors, or the "
+                        "model.keras that is there instead)")
     add_flags(parser, ScoreOptions)
     arguments = parser.parse_args(argv)
     from classify.model import read_card
 
-    model = arguments.model or arguments.out / "model" / "model.safetensors"
+    model = arguments.model or default_model(arguments.out)
     rows = score_held_out(arguments.out, model, from_flags(ScoreOptions, arguments))
     if (arguments.out / "scores" / "methods.csv").is_file() and read_card(model).get("methods"):
         guesses = read_table(arguments.out / "scores" / "methods.csv", METHOD_GUESSES).query("part == 'test'")

@@ -283,9 +283,10 @@ def _summary(out: Path) -> list[str]:
     """Lines for a person: how many videos and faces, and every video that gave none, by reason."""
     videos = read_table(out / "videos.csv", VIDEOS)
     counts = collections.Counter(videos["status"])
+    from_frames = (" (pictures)" if thing_of(videos["video_id"]) == "picture" else f"; {videos['n_faces'].sum()} crops "
+                   f"from {videos['n_read'].sum()} frames read of {videos['n_asked'].sum()} asked")
     lines = ["extract: " + ", ".join(f"{counts[s]} {s}" for s in sorted(counts, key=lambda s: (s != "ok", s)))
-             + f"; {videos['n_faces'].sum()} crops from {videos['n_read'].sum()} frames read"
-             + f" of {videos['n_asked'].sum()} asked"]
+             + from_frames]
     failed = videos[videos["status"] != "ok"]
     for (status, reason), group in sorted(failed.groupby(["status", "reason"]), key=lambda pair: -len(pair[1])):
         names = ", ".join(group["video_id"][:3]) + (" …" if len(group) > 3 else "")

@@ -123,7 +123,7 @@ def histogram(table: pd.DataFrame, threshold: float, name: str) -> bytes:
     """Scores of reals above, of fakes below, on the same axis with the threshold; single marks where there are few."""
     import numpy as np
 
-    figure, (upper, lower) = _figure(2, f"Scores of {_n(table)} {name}, higher is faker")
+    figure, (upper, lower) = _figure(2, f"Scores, higher is faker\n{_n(table)} {name}")
     bins = np.linspace(0, 1, 21)
     for axes, label, colour, marker, hatch in ((upper, 0, REAL, "o", ""), (lower, 1, FAKE, "s", "////")):
         scores = table.loc[table["label"] == label, "score"].to_numpy()
