@@ -7,6 +7,8 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
+import types
 import warnings
 from pathlib import Path
 from typing import Any
@@ -176,6 +178,8 @@ def trainer(run: Path, device: str, options: TrainOptions) -> tuple[ModelCheckpo
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips are not the user's business
     warnings.filterwarnings("ignore", module="lightning")
+    # TensorBoard imports TensorFlow where it is installed: seconds, and a crash once torch loads triton after it.
+    sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
     kind, _, number = device.partition(":")
     # Saved at the end of the epoch, after validation, so that resuming starts with the next one.
     keeper = ModelCheckpoint(run, "best", monitor=BEST, mode="max", save_last=True, save_on_train_epoch_end=True,

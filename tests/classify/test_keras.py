@@ -304,6 +304,17 @@ def test_without_tensorflow_or_keras_one_line_names_the_extra(monkeypatch):
         keras_on("torch")
 
 
+def test_torch_training_leaves_a_tensorflow_beside_it_alone(tmp_path):
+    (tmp_path / "tensorflow").mkdir()
+    (tmp_path / "tensorflow" / "__init__.py").write_text("raise RuntimeError('TensorFlow was imported')")
+    script = ("import sys; from pathlib import Path; from classify.learner import trainer; "
+              "from classify.recipes import TrainOptions; "
+              "trainer(Path(sys.argv[1]), 'cpu', TrainOptions())[1].logger.experiment.add_scalar('x', 1.0, 0)")
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script, str(tmp_path)], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(tmp_path)}, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0 and any(tmp_path.glob("events.out*")), done.stderr
+
+
 @tensorflow
 @pytest.mark.slow
 def test_an_epoch_on_tensorflow_is_judged_from_the_command_line(demo_run, demo_corpus, tmp_path, capsys):
