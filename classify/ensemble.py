@@ -18,12 +18,12 @@ def ensemble(models: Sequence[Path], out: Path, options) -> dict[str, Any]:
     """Write OUT/model/ensemble.safetensors from the checkpoints `models`. Returns its card.
 
     options: ScoreOptions. Raises SplitError where members or OUT have another split, or crops cut in another way;
-    CheckpointError for fewer than two members.
+    CheckpointError for fewer than two members, and for a member that is an ensemble or Keras' network.
     """
     import json
 
     from classify.material import parts_of
-    from classify.model import Ensemble, load_checkpoint, save_checkpoint, versions
+    from classify.model import Ensemble, load_facenet, save_checkpoint, versions
     from classify.recipes import TrainOptions
     from classify.score import score_crops
     from classify.train import choices
@@ -31,7 +31,7 @@ def ensemble(models: Sequence[Path], out: Path, options) -> dict[str, Any]:
 
     if len(models) < 2:
         raise CheckpointError(f"an ensemble needs at least two models, got {len(models)}")
-    loaded = [load_checkpoint(model) for model in models]
+    loaded = [load_facenet(model) for model in models]
     split_hash = json.loads((out / "split.json").read_text())["split_hash"]
     for path, (_, card) in zip(models, loaded):
         if card["split_hash"] != split_hash:

@@ -228,6 +228,15 @@ def load_checkpoint(path: Path, device: str = "cpu") -> tuple[FaceNet, dict[str,
     return net.to(device), card
 
 
+def load_facenet(path: Path) -> tuple[FaceNet, dict[str, Any]]:
+    """`load_checkpoint` where one network of torch is wanted: to train on, or to join an ensemble."""
+    net, card = load_checkpoint(path)
+    if not isinstance(net, FaceNet):
+        kind = "an ensemble: name one of its members" if "members" in card else "Keras' network: name one of torch"
+        raise CheckpointError(f"{path} is {kind}")
+    return net, card
+
+
 def read_card(path: Path) -> dict[str, Any]:
     """The model card alone: no tensors are read. Raises CheckpointError."""
     if path.suffix == ".keras":

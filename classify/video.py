@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import Iterator
 
+from classify.score import default_model
 from pipeline.errors import PipelineError, VideoError, command, fail
 
-DEFAULT_MODEL = Path(os.environ.get("OUT", "out")) / "model" / "model.safetensors"
+DEFAULT_MODEL = default_model(Path(os.environ.get("OUT", "out")))
 BAR = 24  # characters of a full bar
 LONGEST_FACT = 200  # characters of a line; --json has all that was kept
 

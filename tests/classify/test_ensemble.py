@@ -4,6 +4,7 @@ import torch
 from classify import ensemble as command
 from classify.ensemble import ensemble
 from classify.model import Ensemble, ModelOptions, build, load_checkpoint, save_checkpoint, scores_of
+from classify.recipes import TrainOptions
 from classify.score import ScoreOptions
 from pipeline.errors import CheckpointError, SplitError
 
@@ -47,6 +48,18 @@ def test_an_ensemble_is_one_file_that_judges_with_choices_of_its_own(demo_run, d
     assert video.main([str(clip), "--model", str(path), "--device", "cpu"]) == 0
     assert "a face in" in capsys.readouterr().out
     path.unlink()
+
+
+def test_an_ensemble_is_no_member_of_another_and_no_beginning(tmp_path):
+    from classify.train import _begin
+
+    net, card = build(ModelOptions(backbone="resnet10t", weights="none", size=32))
+    both = tmp_path / "both.safetensors"
+    save_checkpoint(both, Ensemble([card, card]), {"members": [card, card], "backbone": "ensemble", "size_px": 32})
+    with pytest.raises(CheckpointError, match="both.safetensors is an ensemble: name one of its members"):
+        ensemble([both, both], tmp_path, HERE)
+    with pytest.raises(CheckpointError, match="both.safetensors is an ensemble: name one of its members"):
+        _begin(ModelOptions(), TrainOptions(begin=str(both)), tmp_path)
 
 
 def test_members_of_other_splits_or_crops_and_lone_ones_are_refused(demo_run, tmp_path):

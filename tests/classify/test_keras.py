@@ -315,6 +315,34 @@ def test_torch_training_leaves_a_tensorflow_beside_it_alone(tmp_path):
     assert done.returncode == 0 and any(tmp_path.glob("events.out*")), done.stderr
 
 
+def test_the_model_of_a_run_is_the_keras_file_where_there_is_no_other(tmp_path):
+    from classify.score import default_model
+
+    (tmp_path / "model").mkdir()
+    torchs, keras_ = (tmp_path / "model" / f"model.{kind}" for kind in ("safetensors", "keras"))
+    assert default_model(tmp_path) == torchs
+    keras_.touch()
+    assert default_model(tmp_path) == keras_
+    for command in ("video", "image"):
+        done = subprocess.run([sys.executable, "-m", f"classify.{command}", "--help"], capture_output=True, text=True,
+                              cwd=Path(__file__).parents[2],
+                              env={**os.environ, "OUT": str(tmp_path), "COLUMNS": "1000"})
+        assert str(keras_) in done.stdout
+    torchs.touch()
+    assert default_model(tmp_path) == torchs
+
+
+@keras
+def test_a_keras_file_is_no_member_of_an_ensemble_and_no_beginning_on_torch(saved, out):
+    from classify.ensemble import ensemble
+    from classify.train import train
+
+    with pytest.raises(CheckpointError, match="x.keras is Keras' network"):
+        ensemble([saved[0]] * 2, out, ScoreOptions(device="cpu"))
+    with pytest.raises(CheckpointError, match="x.keras is Keras' network"):
+        train(out, ModelOptions(), TrainOptions(begin=str(saved[0])), AugmentOptions(), ScoreOptions(device="cpu"))
+
+
 @tensorflow
 @pytest.mark.slow
 def test_an_epoch_on_tensorflow_is_judged_from_the_command_line(demo_run, demo_corpus, tmp_path, capsys):
