@@ -36,6 +36,8 @@ either = $(strip $(foreach v,$(1),$(if $(call given,$(v)),--$(if $(call yes,$(v)
 
 # FRAMEWORK=tensorflow trains in a process of TensorFlow's own; all that follows judges with the file that it writes.
 $(if $(filter-out torch tensorflow,$(call given,FRAMEWORK)),$(error FRAMEWORK is torch or tensorflow, not $(FRAMEWORK)))
+$(if $(and $(filter tensorflow,$(call given,FRAMEWORK)),$(filter compare,$(MAKECMDGOALS))),$(error \
+  make compare trains on torch only: leave out FRAMEWORK))
 KERAS := $(filter tensorflow,$(call given,FRAMEWORK))
 MODEL := $(OUT)/model/model.$(if $(KERAS),keras,safetensors)
 

@@ -61,6 +61,24 @@ def test_check_prints_what_is_there_and_writes_nothing(demo_corpus, tmp_path):
     assert status == 0 and "6 Celeb-real" in said and not (tmp_path / "out").exists()
 
 
+def test_framework_tensorflow_trains_on_keras_and_all_that_follows_judges_with_its_file(tmp_path):
+    asked = "-n", f"OUT={tmp_path}/out", f"CORPUS={tmp_path}"
+    status, said, errors = make("report", *asked, "FRAMEWORK=tensorflow", "EPOCHS=2")
+    assert status == 0, errors
+    assert "classify.keras_train --out" in said and "classify.train " not in said
+    assert re.search(rf"classify.score .*--model {tmp_path}/out/model/model.keras", said)
+    for torch in ("FRAMEWORK=torch", "EPOCHS=2"):
+        said = make("report", *asked, torch)[1]
+        assert "classify.train --out" in said and "model.keras" not in said
+
+
+@pytest.mark.parametrize("target, framework, said", [("train", "jax", "FRAMEWORK is torch or tensorflow, not jax"),
+                                                     ("compare", "tensorflow", "make compare trains on torch only")])
+def test_a_framework_that_is_not_there_is_one_line(tmp_path, target, framework, said):
+    status, out, errors = make(target, "-n", f"OUT={tmp_path}/out", f"FRAMEWORK={framework}")
+    assert status and said in errors and len(errors.splitlines()) == 1 and "python" not in out
+
+
 @pytest.mark.slow
 def test_the_whole_path_runs_once_and_then_only_what_is_stale(demo_corpus, tmp_path):
     options = ["report", f"OUT={tmp_path}/out", "EVERY=1", "BACKBONE=tf_efficientnet_lite0", "SIZE=64", "EPOCHS=1",
