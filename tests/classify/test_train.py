@@ -168,6 +168,33 @@ def test_without_a_limit_the_whole_backbone_learns_after_its_head(out, monkeypat
     assert head == set() and any(name.startswith("conv1") for name in fine)
 
 
+def test_on_a_cpu_nothing_is_compiled(out, monkeypatch):
+    monkeypatch.setattr(torch, "compile", None)
+    train(out, SMALL, TrainOptions(epochs=1), AugmentOptions(), HERE)
+
+
+def broken(graph, inputs):
+    raise RuntimeError("no C compiler")
+
+
+@pytest.mark.parametrize("backend", ["eager", broken])
+def test_a_network_compiled_for_training_keeps_its_names_and_learns_the_same(out, monkeypatch, backend):
+    """Through freezing, averaged weights and a last batch that is smaller; also where compiling fails."""
+    from classify import learner
+
+    options = TrainOptions(epochs=2, head_epochs=1, ema=0.9, lr=1e-3)
+    train(out, SMALL, options, AugmentOptions(), HERE)
+    made = out / "model" / "model.safetensors", out / "model" / "epochs.csv"
+    plain = [path.read_bytes() for path in made]
+    compiler, compiled = torch.compile, []
+    monkeypatch.setattr(learner, "_compiles", lambda device: True)
+    monkeypatch.setattr(torch, "compile", lambda function: compiled.append(function) or compiler(
+        function, backend=backend))
+    with torch._dynamo.config.patch(suppress_errors=False):  # put back after the test
+        train(out, SMALL, options, AugmentOptions(), HERE)
+    assert len(compiled) == 1 and [path.read_bytes() for path in made] == plain
+
+
 def test_early_stopping_waits_for_the_frozen_epochs_to_end(out):
     train(out, SMALL, TrainOptions(epochs=6, head_epochs=4, patience=1, lr=1e-9, fine_lr=1e-9), AugmentOptions(), HERE)
     assert 5 <= len(pd.read_csv(out / "model" / "epochs.csv")) <= 6
