@@ -70,7 +70,8 @@ def evaluate(videos: pd.DataFrame, frames: pd.DataFrame, threshold: float, part:
               "judged": int(rows["judged"].sum()), "failed": len(failed),
               "failed_real": int((failed["label"] == 0).sum()), "failed_fake": int((failed["label"] == 1).sum()),
               "frames": len(faces), "groups": int(rows["group"].nunique())},
-        "video": _level(rows, thing), "frame": _level(faces, "frame"),
+        "video": _level(rows, thing),
+        "frame": _level(faces, "frame", "" if thing == "video" else "a picture is one frame: see its own interval"),
         "calibration": {"video": calibration(rows[rows["judged"]]), "frame": calibration(faces)},
     }
 
@@ -166,20 +167,23 @@ def to_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _level(rows: pd.DataFrame, level: str) -> dict[str, Any]:
+def _level(rows: pd.DataFrame, level: str, no_interval: str = "") -> dict[str, Any]:
     """The rows as a whole, per method (its fakes against all reals) and per group of at least two videos.
 
-    level: what a row is: video, picture or frame.
+    level: what a row is: video, picture or frame. no_interval: why the whole has none.
     """
     fakes = rows[rows["label"] == 1]
     # A resample costs as much as there are frames, so there only the whole part gets intervals.
     why = "" if level != "frame" else "intervals of single methods and groups are computed for videos only"
+    whole = _countings(rows, level, no_interval)
+    sizes = rows.groupby("group")["video_id"].nunique()
+    several = rows[rows["group"].isin(sizes.index[sizes > 1])]
+    methods = sorted(fakes["method"].unique())
     return {
-        "all": _countings(rows, level, ""),
-        "methods": {name: _countings(rows[(rows["label"] == 0) | (rows["method"] == name)], level, why)
-                    for name in sorted(fakes["method"].unique())},
-        "groups": {str(name): _countings(group, level, why) for name, group in rows.groupby("group", sort=True)
-                   if group["video_id"].nunique() > 1},
+        "all": whole,
+        "methods": {name: whole if methods == [name] and why == no_interval else
+                    _countings(rows[(rows["label"] == 0) | (rows["method"] == name)], level, why) for name in methods},
+        "groups": {str(name): _countings(group, level, why) for name, group in several.groupby("group", sort=True)},
     }
 
 
@@ -187,7 +191,8 @@ def _countings(rows: pd.DataFrame, level: str, no_interval: str) -> dict[str, An
     """One block per way of counting."""
     blocks = {"left_out": _block(rows[rows["judged"]], 0, level, no_interval)}
     if level != "frame":
-        blocks["as_wrong"] = _block(_as_wrong(rows), int((~rows["judged"]).sum()), level, no_interval)
+        n_failed = int((~rows["judged"]).sum())
+        blocks["as_wrong"] = _block(_as_wrong(rows), n_failed, level, no_interval) if n_failed else blocks["left_out"]
     return blocks
 
 

@@ -98,6 +98,8 @@ def test_the_report_speaks_of_pictures(small):
     assert "24 test pictures" in text and "What became of the pictures" in text and "Scores of pictures" in text
     for other in ("Scores of frames", "test videos", "the videos", "clips", "too few faces"):
         assert other not in text, other
+    as_picture, as_frame = (metrics[level]["all"]["left_out"]["metrics"]["auc"] for level in ("video", "frame"))
+    assert as_picture["value"] == as_frame["value"] and as_frame["low"] is None
     assert (small / "report/roc.svg").is_file() and not (small / "report/histogram_frames.svg").exists()
 
 
