@@ -51,7 +51,7 @@ help:
 	@echo
 	@echo 'CORPUS=folder names your videos, OUT=$(OUT) where results go (CORPUS is remembered there).'
 	@echo 'Options: EVERY=3 FRAMES=n RULE=auto|identity|source|video|official TEST=.2 VAL=.1 BACKBONE=resnet50'
-	@echo '  RECIPE=baseline|transfer|small-cnn|balanced|two-phase WEIGHTS=imagenet|none|file SIZE=128 EPOCHS=10 LR=1e-4 BATCH=32 RESUME=1 SEED=0 WORKERS=n DEVICE=auto|cpu|cuda'
+	@echo '  RECIPE=baseline|transfer|small-cnn|balanced|two-phase|detector WEIGHTS=imagenet|none|file SIZE=128 EPOCHS=10 LR=1e-4 BATCH=32 RESUME=1 SEED=0 WORKERS=n DEVICE=auto|cpu|cuda'
 	@echo '  all of them: python -m extract.run --help, python -m data.split --help, python -m classify.train --help'
 
 setup: $(VENV)/.done ## make .venv from setup.cfg and constraints.txt (TORCH_INDEX=url: another wheel index for torch; EXTRAS=tensorflow)

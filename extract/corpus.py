@@ -211,23 +211,28 @@ def _fits_a_table(name: str) -> bool:
 
 
 def _from_table(path: Path) -> Corpus:
-    """A CSV path,label; label 0, 1, real or fake; paths relative to the CSV's folder, or absolute."""
+    """A CSV path,label; label 0, 1, real or fake; paths relative to the CSV's folder, or absolute.
+
+    It may have the columns original, the path of the real that a fake was made from, and method.
+    """
     if path.suffix.lower() in VIDEO_SUFFIXES:
         raise CorpusError(f"{path} is a video: CORPUS= must name a folder of videos or a CSV path,label "
                           f"(`python -m classify.video {path}` judges one video)")
     if is_picture(path):
         raise CorpusError(f"{path} is a picture: CORPUS= must name a folder of pictures or a CSV path,label "
                           f"(`python -m classify.image {path}` judges one picture)")
+    folder = os.path.abspath(path.parent)
     lines: dict[Path, tuple[int, int]] = {}
+    more: dict[Path, tuple[str, str]] = {}  # method, and path of the original
     doubled: list[tuple[str, ...]] = []
     odd = []
-    for number, cells in read_csv(path, ("path", "label")):
+    for number, cells in read_csv(path, ("path", "label"), ("original", "method")):
         word = cells["label"].strip().lower()
         if word not in LABEL_WORDS:
             raise CorpusError(f"{path}, line {number}: the label is {cells['label']!r}, expected 0, 1, real or fake")
         if not cells["path"]:
             raise CorpusError(f"{path}, line {number}: the path is empty")
-        file = Path(os.path.normpath(os.path.join(os.path.abspath(path.parent), cells["path"])))
+        file = Path(os.path.normpath(os.path.join(folder, cells["path"])))
         label = LABEL_WORDS[word]
         if file in lines:
             if lines[file][1] != label:
@@ -238,16 +243,22 @@ def _from_table(path: Path) -> Corpus:
             odd.append(cells["path"])
         else:
             lines[file] = number, label
+            if label:
+                original = cells["original"] and os.path.normpath(os.path.join(folder, cells["original"]))
+                more[file] = cells["method"] or "fake", original
     here = {file: label for file, (_, label) in lines.items() if file.is_file()}
     missing = [str(file) for file in lines if file not in here]
     if not here:
         raise CorpusError(f"{path} names {counted(len(missing), 'file')}, of which none exists (e.g. {missing[0]})"
                           if missing else f"{path} names no file that can be used")
-    root = Path(os.path.abspath(path.parent))
+    root = Path(folder)
     if not all(file.is_relative_to(root) for file in here):
         root = Path(os.path.commonpath([file.parent for file in here]))
-    rows = [row(file.relative_to(root).as_posix(), label, "table", "fake" if label else "")
-            for file, label in sorted(here.items())]
+    rows = []
+    for file, label in sorted(here.items()):
+        method, original = more.get(file, ("", ""))
+        rows.append(row(file.relative_to(root).as_posix(), label, "table", method,
+                        original=Path(os.path.relpath(original, root)).as_posix() if original else ""))
     found = Counter(LABEL_NAMES[entry["label"]] for entry in rows)
     notes = [f"{len(odd)} left out: the name is no UTF-8 or has a line break"] if odd else []
     if missing:

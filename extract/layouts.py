@@ -88,8 +88,11 @@ def read_json(path: Path) -> Any:
         raise CorpusError(f"{path} is no JSON: {error}") from None
 
 
-def read_csv(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+def read_csv(path: Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()
+             ) -> list[tuple[int, dict[str, str]]]:
     """Rows of a CSV file as (line number, {column: value}), blank lines left out; further columns are ignored.
+
+    optional: columns that are "" where the file has none.
 
     Raises CorpusError when the header lacks a column or a row is too short.
     """
@@ -110,7 +113,7 @@ def read_csv(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, 
                 raise CorpusError(f"{path}, line {reader.line_num}: {len(cells)} values where the header has "
                                   f"{len(header)}")
             found = dict(zip(header, cells))
-            rows.append((reader.line_num, {column: found[column] for column in columns}))
+            rows.append((reader.line_num, {column: found.get(column, "") for column in columns + optional}))
     except csv.Error as error:
         raise CorpusError(f"{path}, line {reader.line_num}: {wanted} ({error})") from None
     if header is None:

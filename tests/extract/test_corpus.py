@@ -252,6 +252,13 @@ class TestTable:
         assert {name: row["label"] for name, row in by_id(corpus).items()} == {"v/a.mp4": 0, "b, c.mp4": 1}
         assert corpus.root == tmp_path
 
+    def test_a_table_may_name_originals_and_methods(self, tmp_path):
+        plant(tmp_path, "v/a.mp4", "v/b.mp4", "c.mp4")
+        rows = by_id(self.read(tmp_path, "path,label,original,method\nv/a.mp4,0,,\nv/b.mp4,1,./v/a.mp4,swap\n"
+                                         "c.mp4,1,,\n"))
+        assert [(row["original"], row["method"]) for row in rows.values()] == [("", "fake"), ("", ""),
+                                                                              ("v/a.mp4", "swap")]
+
     def test_absolute_paths_make_the_common_parent_the_root(self, tmp_path):
         plant(tmp_path, "x/v/a.mp4", "x/w/b.mp4", "t/keep")
         corpus = self.read(tmp_path / "t", f"path,label\n{tmp_path}/x/v/a.mp4,0\n../x/w/b.mp4,FAKE\n")
