@@ -11,7 +11,7 @@ import sys
 import types
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import lightning
 import pandas as pd
@@ -71,6 +71,10 @@ class Learner(lightning.LightningModule):
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **PLATEAU)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "val_loss"}}
 
+    def on_fit_start(self) -> None:
+        # Not Module.compile: validation, scoring and the checkpoint's probe on the CPU stay as they are.
+        self._features = _compiled(self.net.features) if _compiles(self.device) else self.net.features
+
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(self.options.seed * 100_003 + self.current_epoch)  # for dropout inside the network
         self._freeze()
@@ -93,7 +97,7 @@ class Learner(lightning.LightningModule):
 
     def training_step(self, batch: Batch, step: int) -> torch.Tensor:
         drawn = draws(batch.rows.tolist(), self.options.seed, self.current_epoch)
-        features = self.net.features(augment(batch.pictures, self.augmentation, drawn))
+        features = self._features(augment(batch.pictures, self.augmentation, drawn))
         logits = self.net.head(features).flatten()
         loss = self._loss(logits, batch.labels)
         aside = 0.0 if self.methods is None else METHOD_SHARE * self._method_loss(features, batch.rows)
@@ -207,6 +211,16 @@ def _bf16(kind: str, precision: str) -> bool:
     if kind == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return kind == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported()
+
+
+def _compiles(device: torch.device) -> bool:
+    """Whether the network is compiled for training: on two CPU cores that took a minute and gained nothing."""
+    return device.type == "cuda"
+
+
+def _compiled(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    torch._dynamo.config.suppress_errors = True  # no C compiler, an old GPU: it warns and computes uncompiled
+    return torch.compile(function)
 
 
 class _Stop(EarlyStopping):
