@@ -14,6 +14,7 @@ import csv
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 from extract.layouts import IMAGE_SUFFIXES, read_csv
 from pipeline.errors import CorpusError, VideoError, command
@@ -49,6 +50,9 @@ def chosen(folder: Path) -> list[Path]:
         if file.suffix.lower() in IMAGE_SUFFIXES:
             by_folder.setdefault(file.parent, []).append(file)
     return [file for place, files in by_folder.items() for file in (files if place == folder else files[:1])]
+
+
+_detector: Any = None  # of a worker
 
 
 def start() -> None:

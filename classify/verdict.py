@@ -1,9 +1,10 @@
 """The frames of a clip to a verdict: the function that the command, the report and the server call.
 
-A picture is judged from one crop, or whole, as its model's card says; a clip from its sampled frames.
+A picture is judged from one crop a face, or whole, as its model's card says; a clip from its sampled frames. Where a
+clip shows several people, each is judged and the worst decides: one swapped face makes a fake.
 
 A verdict is `real`, `fake` or `undecided` with a reason. A file that cannot be read has none: that is an error.
-What this module does not know: how sure a score is. Calibration and an undecided band come with a calibrated model.
+What this module does not know: who is in a clip; people are told apart by extract.tracks.
 """
 from __future__ import annotations
 
@@ -15,8 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
 if TYPE_CHECKING:
     import numpy as np
 
+    from classify.people import Person
+    from extract.video import Extraction
+
 MIN_FRAMES = 5  # sampled at least to judge a clip, closer together than training's where the clip is short
-MIN_FACES = 3   # frames with a face that a verdict on a clip needs: of fewer, one odd frame would be half the vote
+MIN_FACES = 3   # frames with a face below which a clip is undecided: of fewer, one odd frame would be half the vote
 SCHEMA = 1      # of the JSON object; raised when a field changes its meaning
 
 
@@ -25,8 +29,10 @@ class Verdict:
     """What is said of one clip, and what it rests on.
 
     score: P(fake) in [0, 1], None when undecided for want of faces. threshold: a score at or above it is fake.
-    probability: calibrated P(fake), None until the model has a calibration. people: None until tracks exist.
-    frames: one {"time_s", "score"} per frame with a face, times from the first displayed frame.
+    probability: calibrated P(fake), None where the model has no calibration. people: where several were judged, a
+    dict each with track, where, verdict, score, probability, reason, n_faces, quality and frames, the worst first; else
+    None. quality: medians over the judged faces (classify.quality), None without a face or where pictures are judged
+    whole. frames: one {"time_s", "score"} per judged face, times from the first displayed frame.
     facts: what the file says of itself (classify.facts), beside the verdict; no score rests on it.
     """
 
@@ -41,7 +47,8 @@ class Verdict:
     frames: list[dict[str, float]]
     model: str
     probability: float | None = None
-    people: None = None
+    people: list[dict[str, Any]] | None = None
+    quality: dict[str, float] | None = None
     facts: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -53,7 +60,7 @@ def as_object(**known: Any) -> dict[str, Any]:
     """The JSON object of one clip from what is known of it; the other fields are null. A clip that could not be read
     has `path`, `model` and `error` only."""
     fields = ("path", "verdict", "score", "probability", "threshold", "reason", "n_asked", "n_read", "n_faces",
-              "people", "frames", "model", "facts", "error")
+              "people", "quality", "frames", "model", "facts", "error")
     return {"schema": SCHEMA, **{field: known.get(field) for field in fields}}
 
 
@@ -76,13 +83,15 @@ def needed_faces(name: str | Path) -> int:
     return 1 if is_picture(name) else MIN_FACES
 
 
-def decide(scores: Sequence[float], card: dict[str, Any], n_read: int, least: int = MIN_FACES
-           ) -> tuple[str, float | None, str]:
+def decide(scores: Sequence[float], card: dict[str, Any], n_read: int, least: int = MIN_FACES,
+           complaints: Sequence[str] = ()) -> tuple[str, float | None, str]:
     """(verdict, score, reason) of a clip from its frame scores, P(fake) each, under a model card.
 
-    n_read: frames that were looked at, for the reason. least: of `needed_faces`.
+    n_read: frames that were looked at, for the reason. least: of `needed_faces`. complaints: of classify.quality, told
+    where the model cannot tell.
     """
     from classify.aggregate import aggregate
+    from classify.calibration import Calibration
 
     if len(scores) < least:
         if least == 1:
@@ -90,6 +99,10 @@ def decide(scores: Sequence[float], card: dict[str, Any], n_read: int, least: in
         found = f"a face in only {len(scores)} of {n_read} frames" if len(scores) else f"no face in {n_read} frames"
         return "undecided", None, f"{found}, at least {least} are needed"
     score = aggregate(scores, card["aggregation"])
+    calibration = Calibration.of(card)
+    if calibration and calibration.low <= score < calibration.high:
+        return "undecided", score, "; ".join([f"this model cannot tell between {calibration.low:.3f} and "
+                                              f"{calibration.high:.3f}", *complaints])
     return ("fake" if score >= card["threshold"] else "real"), score, ""
 
 
@@ -116,43 +129,61 @@ class Judge:
 
     def judge(self, path: str | Path) -> Verdict:
         """The verdict on one video. Raises VideoError where no frame of it can be read."""
-        from classify.facts import facts_of
         from extract.video import extract_video
 
-        found = extract_video(path, self.detector, self.frames)
-        numbers = sorted(found.crops)
-        scores = self._scores([found.crops[n] for n in numbers])
-        time_of = {row["frame"]: row["time_s"] for row in found.faces}
-        verdict, score, reason = decide(scores, self.card, found.video["n_read"])
-        if found.video["status"] == "ok" and found.video["reason"]:  # read, but damaged
-            reason = "; ".join(filter(None, (reason, found.video["reason"])))
-        return Verdict(str(path), verdict, score, self.card["threshold"], reason, found.video["n_asked"],
-                       found.video["n_read"], found.video["n_faces"],
-                       [{"time_s": time_of[n], "score": s} for n, s in zip(numbers, scores)], self.card["model_id"],
-                       facts=facts_of(path))
+        return self._verdict(path, extract_video(path, self.detector, self.frames, everyone=True))[0]
 
     def judge_picture(self, path: str | Path) -> tuple[Verdict, Look]:
         """The verdict on one picture, and what of it was looked at. Raises VideoError where it cannot be read."""
-        from classify.facts import facts_of
         from data.crops import to_input
         from extract.pictures import Still, whole_square
         from extract.video import extract_video
 
         still = Still(path)
         size_px, centre = self.card["size_px"], self.card["centre"]
-        if self.whole:
-            crops = [whole_square(still.rgb, round(size_px / centre))]
-            box: tuple | None = (0.0, 0.0, float(still.rgb.shape[1]), float(still.rgb.shape[0]))
-        else:
-            found = extract_video(still, self.detector, self.frames)
-            crops = list(found.crops.values())
-            box = tuple(found.faces[0][side] for side in ("x0", "y0", "x1", "y1")) if crops else None
-        scores = self._scores(crops)
-        verdict, score, reason = decide(scores, self.card, 1, least=1)
-        look = Look(still.rgb, box, to_input(crops[0], size_px, centre) if crops else None)
-        return Verdict(str(path), verdict, score, self.card["threshold"], reason, 1, 1, len(crops),
-                       [{"time_s": 0.0, "score": s} for s in scores], self.card["model_id"],
-                       facts=facts_of(path)), look
+        found = extract_video(still, self.detector, self.frames, everyone=True)
+        if self.whole:  # scaled once, to what the network sees
+            found.crops = {number: whole_square(still.rgb, round(size_px / centre)) for number in found.crops}
+        verdict, judged = self._verdict(path, found)
+        if not judged.crops:
+            return verdict, Look(still.rgb, None, None)
+        box = tuple(judged.rows[0][side] for side in ("x0", "y0", "x1", "y1"))
+        return verdict, Look(still.rgb, box, to_input(judged.crops[0], size_px, centre))
+
+    def _verdict(self, path: str | Path, found: Extraction) -> tuple[Verdict, Person]:
+        """The verdict, and the person that decides it."""
+        from classify.facts import facts_of
+        from classify.people import people_of
+
+        least, video = needed_faces(path), found.video
+        judged = [(self._person(person, video["n_read"], least), person) for person in people_of(found, least)]
+        judged.sort(key=lambda pair: -1.0 if pair[0]["score"] is None else pair[0]["score"], reverse=True)
+        worst, person = judged[0]
+        several = f"{len(judged)} people, the one {worst['where']} decides" if len(judged) > 1 else ""
+        damage = video["reason"] if video["status"] == "ok" else ""  # read, but damaged
+        return Verdict(
+            str(path), worst["verdict"], worst["score"], self.card["threshold"],
+            "; ".join(filter(None, (worst["reason"], several, damage))), video["n_asked"], video["n_read"],
+            video["n_faces"], worst["frames"], self.card["model_id"], worst["probability"],
+            [found for found, _ in judged] if several else None, worst["quality"], facts_of(path)), person
+
+    def _person(self, person: Person, n_read: int, least: int) -> dict[str, Any]:
+        """An entry of Verdict.people."""
+        from classify.calibration import Calibration
+        from classify.quality import LEAST_PX, quality
+
+        scores = self._scores(person.crops)
+        seen = None
+        if person.rows and not self.whole:
+            seen = quality([[row[side] for side in ("x0", "y0", "x1", "y1")] for row in person.rows], person.crops)
+        verdict, score, reason = decide(scores, self.card, n_read, least, seen.complaints() if seen else ())
+        calibration = Calibration.of(self.card)
+        if calibration and score is not None and seen and seen.face_px < LEAST_PX:
+            verdict, reason = "undecided", "; ".join(seen.complaints())
+        return {"track": person.track, "where": person.where, "verdict": verdict, "score": score,
+                "probability": round(calibration.probability(score), 6) if calibration and score is not None else None,
+                "reason": reason, "n_faces": len(scores), "quality": seen._asdict() if seen else None,
+                "frames": [{"time_s": row["time_s"], "score": s} for row, s in zip(person.rows, scores)]}
 
     def _scores(self, crops: list) -> list[float]:
         import numpy as np

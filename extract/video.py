@@ -33,6 +33,7 @@ class Extraction:
     video: status, reason, n_asked, n_read, n_faces, width_px, height_px, duration_s, as in tables.VIDEOS.
     faces: one dict per recorded face, as in tables.FACES but for video_id and crop; face 0 of a frame is the main one.
     crops: frame number -> crop of the main face, uint8 RGB (crop_px, crop_px, 3).
+    others: (frame number, face number from 1) -> crop of another face, where everyone was asked for.
     n_reused: of the frames read, those that the detector did not see because their faces were known.
     mismatch: known faces were tried and did not fit, so all frames were detected (in a second reading of the clip).
     """
@@ -40,6 +41,7 @@ class Extraction:
     video: dict[str, Any]
     faces: list[dict[str, Any]] = field(default_factory=list)
     crops: dict[int, np.ndarray] = field(default_factory=dict)
+    others: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
     n_reused: int = 0
     mismatch: bool = False
 
@@ -77,26 +79,27 @@ class _Mismatch(Exception):
 
 
 def extract_video(path: str | Path | Still, detector: Detector | WholeFrame, options: FrameOptions,
-                  known: Known | None = None) -> Extraction:
+                  known: Known | None = None, everyone: bool = False) -> Extraction:
     """Sample frames, find faces, crop the main one of each frame. A picture (by its suffix, or a Still) is one frame.
 
     The main face is the detector's first. Memory: `detector.batch` frames, the crops, and 14 kB of colours a face.
     known: faces of the real that this fake was made from. A frame whose number, time and picture size have known faces
     takes them as they are; the first such frame and every third is detected and must agree, or else the clip is read
     again and all frames are detected. The other frames are detected as always.
+    everyone: crop the other faces too.
     Raises VideoError where no frame can be read; a clip without a face is an answer (status "no_face"), not an error.
     """
     if known is None or not known.faces:
-        return _extract(path, _Finder(detector), options)
+        return _extract(path, _Finder(detector), options, everyone)
     try:
-        return _extract(path, _Finder(detector, known), options)
+        return _extract(path, _Finder(detector, known), options, everyone)
     except _Mismatch:
-        result = _extract(path, _Finder(detector), options)
+        result = _extract(path, _Finder(detector), options, everyone)
         result.mismatch = True
         return result
 
 
-def _extract(path: str | Path | Still, finder: _Finder, options: FrameOptions) -> Extraction:
+def _extract(path: str | Path | Still, finder: _Finder, options: FrameOptions, everyone: bool) -> Extraction:
     clip = path if isinstance(path, Still) else Still(path) if is_picture(path) else Clip(path, options)
     cut = finder.detector.options
     result = Extraction({})
@@ -111,6 +114,8 @@ def _extract(path: str | Path | Still, finder: _Finder, options: FrameOptions) -
             if found.rows:
                 result.crops[frame.number] = (whole_square(frame.rgb, cut.crop_px) if cut.crop == "whole" else
                                               crop_square(frame.rgb, found.boxes[0], cut))
+            for row, box in list(zip(*found))[1:] if everyone else ():
+                result.others[frame.number, row["face"]] = crop_square(frame.rgb, box, cut)
     nothing = "no face" if isinstance(clip, Still) else f"no face in {n_read} frames"
     status, reason = ("ok", clip.damage) if result.crops else ("no_face", nothing)
     if not result.crops and clip.damage:

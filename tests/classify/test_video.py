@@ -48,7 +48,7 @@ def test_a_short_clip_is_judged_on_five_frames_and_the_json_says_all(judge, demo
     status, [line], _ = judge(demo_corpus / "Celeb-real" / "id0_0000.mp4", "--json")
     said = json.loads(line)
     assert list(said) == ["schema", "path", "verdict", "score", "probability", "threshold", "reason", "n_asked",
-                          "n_read", "n_faces", "people", "frames", "model", "facts", "error"]
+                          "n_read", "n_faces", "people", "quality", "frames", "model", "facts", "error"]
     assert (said["schema"], said["error"], said["probability"], said["people"]) == (1, None, None, None)
     assert said["n_asked"] == said["n_read"] == 5 and len(said["frames"]) == said["n_faces"] >= 4
     assert [f["time_s"] for f in said["frames"]] == sorted(f["time_s"] for f in said["frames"])
