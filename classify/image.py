@@ -2,14 +2,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Iterator
 
-from classify.video import DEFAULT_MODEL, fact_lines, printable
-from pipeline.errors import OptionsError, PipelineError, VideoError, command, fail
+from classify.video import DEFAULT_MODEL, fact_lines, judge_each, printable
+from pipeline.errors import OptionsError, command
 
 PANEL_PX = 480  # height of each of the two halves of --picture
 
@@ -96,31 +95,23 @@ def main(argv: list[str] | None = None) -> int:
     paths = list(pictures(arguments.paths))
     if arguments.picture and len(paths) > 1:
         raise OptionsError(f"--picture is one file and these are {len(paths)} pictures: name one")
-    from classify.verdict import Judge, as_object
+    from classify.verdict import Judge
     from pipeline.tables import write_bytes
 
     judge = Judge(arguments.model, arguments.device)
     if judge.card.get("demo"):
         print("note: this model was trained on drawn faces, it knows nothing about real pictures", file=sys.stderr)
-    failed = 0
-    for path in paths:
-        try:
-            verdict, look = judge.judge_picture(path) if not os.path.isdir(path) else _no_picture()
-        except PipelineError as error:
-            failed = fail(f"{printable(path)}: {error}")
-            if arguments.json:
-                print(json.dumps(as_object(path=path, error=str(error), model=judge.card["model_id"])), flush=True)
-            continue
-        print(json.dumps(verdict.as_json()) if arguments.json else line(verdict), flush=True)
-        if arguments.verbose and not arguments.json:
-            print("\n".join(fact_lines(verdict.facts or {})), flush=True)
+
+    def judged(path: str):
+        verdict, look = judge.judge_picture(path)
         if arguments.picture:
             write_bytes(arguments.picture, draw(verdict, look))
-    return failed
+        return verdict
 
+    def lines(verdict) -> list[str]:
+        return [line(verdict), *(fact_lines(verdict.facts or {}) if arguments.verbose else [])]
 
-def _no_picture():
-    raise VideoError("no picture in this folder")
+    return judge_each(paths, judged, None if arguments.json else lines, judge.card["model_id"], "picture")
 
 
 if __name__ == "__main__":

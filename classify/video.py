@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Callable, Iterable, Iterator
 
 from classify.score import default_model
 from pipeline.errors import PipelineError, VideoError, command, fail
@@ -19,9 +19,10 @@ LONGEST_FACT = 200  # characters of a line; --json has all that was kept
 def line(verdict) -> str:
     """One line for people. verdict: a classify.verdict.Verdict."""
     score = "no score" if verdict.score is None else f"score {verdict.score:.3f} (fake from {verdict.threshold:.3f})"
-    undecided = f": {verdict.reason}" if verdict.verdict == "undecided" else ""
-    damage = f" of {verdict.n_asked} asked ({verdict.reason})" if verdict.n_asked != verdict.n_read else ""
-    return (f"{printable(verdict.path)}  {verdict.verdict.upper()}{undecided}  {score}  "
+    why = f": {verdict.reason}" if verdict.verdict == "undecided" or verdict.people else ""
+    damage = f" of {verdict.n_asked} asked" if verdict.n_asked != verdict.n_read else ""
+    damage += f" ({verdict.reason})" if damage and not why else ""
+    return (f"{printable(verdict.path)}  {verdict.verdict.upper()}{why}  {score}  "
             f"a face in {verdict.n_faces} of {verdict.n_read} frames{damage}")
 
 
@@ -58,6 +59,29 @@ def printable(path: str) -> str:
     return "".join(c if c.isprintable() else "�" for c in path)
 
 
+def judge_each(paths: Iterable[str], judge: Callable[[str], Any], lines: Callable[[Any], list[str]] | None,
+               model_id: str, thing: str) -> int:
+    """Judge and print path after path; one that cannot be judged is a line on stderr. Returns the exit status.
+
+    lines: what to print for people of a Verdict; None prints JSON. thing: what a folder here has none of.
+    """
+    from classify.verdict import as_object
+
+    failed = 0
+    for path in paths:
+        try:
+            if os.path.isdir(path):
+                raise VideoError(f"no {thing} in this folder")
+            verdict = judge(path)
+        except PipelineError as error:
+            failed = fail(f"{printable(path)}: {error}")
+            if not lines:
+                print(json.dumps(as_object(path=path, error=str(error), model=model_id)), flush=True)
+            continue
+        print("\n".join(lines(verdict)) if lines else json.dumps(verdict.as_json()), flush=True)
+    return failed
+
+
 @command
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
@@ -74,28 +98,18 @@ def main(argv: list[str] | None = None) -> int:
     from classify.model import read_card
 
     read_card(arguments.model)  # says what is missing before seconds of imports
-    from classify.verdict import Judge, as_object
+    from classify.verdict import Judge
 
     judge = Judge(arguments.model, arguments.device)
     if judge.card.get("demo"):
         print("note: this model was trained on drawn faces, it knows nothing about real videos", file=sys.stderr)
-    failed = 0
-    for path in clips(arguments.paths):
-        try:
-            verdict = judge.judge(path) if not os.path.isdir(path) else _no_video(path)
-        except PipelineError as error:
-            failed = fail(f"{printable(path)}: {error}")
-            if arguments.json:
-                print(json.dumps(as_object(path=path, error=str(error), model=judge.card["model_id"])), flush=True)
-            continue
-        print(json.dumps(verdict.as_json()) if arguments.json else line(verdict), flush=True)
-        if arguments.verbose and not arguments.json:
-            print("\n".join(bars(verdict) + fact_lines(verdict.facts or {})), flush=True)
-    return failed
 
+    def lines(verdict) -> list[str]:
+        more = bars(verdict) + fact_lines(verdict.facts or {}) if arguments.verbose else []
+        return [line(verdict), *more]
 
-def _no_video(path: str):
-    raise VideoError("no video in this folder")
+    return judge_each(clips(arguments.paths), judge.judge, None if arguments.json else lines, judge.card["model_id"],
+                      "video")
 
 
 if __name__ == "__main__":
