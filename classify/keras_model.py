@@ -58,8 +58,9 @@ def build(keras: Any, options: ModelOptions) -> tuple[Any, dict[str, Any]]:
     """
     if options.backbone not in NETWORKS:
         raise OptionsError(f"on TensorFlow there is no {options.backbone!r}, only {', '.join(NETWORKS)}")
-    if options.spectrum:
-        raise OptionsError("the spectrum branch is not there on TensorFlow: leave out SPECTRUM")
+    for name in ("spectrum", "methods"):
+        if getattr(options, name):
+            raise OptionsError(f"{name.upper()} is not there on TensorFlow: leave it out")
     module, name = NETWORKS[options.backbone]
     application = getattr(keras.applications, module)
     make = functools.partial(getattr(application, name), include_top=False, pooling="avg",
@@ -81,7 +82,8 @@ def build(keras: Any, options: ModelOptions) -> tuple[Any, dict[str, Any]]:
         seen = keras.layers.Dropout(options.dropout)(seen)
     small = keras.initializers.RandomNormal(stddev=HEAD_STD)
     card = {"backbone": options.backbone, "framework": "keras", "size_px": options.size, "centre": options.centre,
-            "weights": options.weights, "hidden": options.hidden, "dropout": options.dropout, "spectrum": False}
+            "weights": options.weights, "hidden": options.hidden, "dropout": options.dropout, "spectrum": False,
+            "methods": []}
     return keras.Model(rgb, keras.layers.Dense(1, kernel_initializer=small, name="logit")(seen)), card
 
 
