@@ -41,7 +41,7 @@ $(if $(and $(filter tensorflow,$(call given,FRAMEWORK)),$(filter compare,$(MAKEC
 KERAS := $(filter tensorflow,$(call given,FRAMEWORK))
 MODEL := $(OUT)/model/model.$(if $(KERAS),keras,safetensors)
 
-.PHONY: help setup check index extract split train ensemble score report augment-sheet compare demo bench-extract bench-train test lint FORCE
+.PHONY: help setup check index extract split train ensemble score report augment-sheet compare demo detector bench-quality bench-extract bench-train test lint FORCE
 .DEFAULT_GOAL := help
 
 help:
@@ -132,6 +132,21 @@ demo: setup ## draw a small corpus of nobody's faces, run the whole path on it, 
 	@for label in 0 1; do awk -F, -v label=$$label '$$3 == "test" && $$2 == label && $$6 == "ok" {print $$1; exit}' \
 	  $(DEMO_OUT)/scores/videos.csv; done | sed 's|^|$(DEMO_OUT)/corpus/|' | tr '\n' '\0' \
 	  | xargs -0 $(RUN) classify.video -v --model $(DEMO_OUT)/model/model.safetensors
+
+# DFDC=folder of Kaggle's deepfake-faces, PHOTOS="lfw ffhq"; the clips that choose the band are those of DEEPFAKE_SHARED.
+DETECTOR_OUT ?= out/detector
+CLIPS = $(or $(DEEPFAKE_SHARED),../shared)/corpus
+CLIP_FLAGS = --corpus $(CLIPS)/Celeb-DF-v2 --corpus $(CLIPS)/FaceForensics++ --natural $(CLIPS)/natural
+
+detector: setup ## make the shipped detector again from DFDC=folder PHOTOS="folders" (hours on a CPU)
+	$(if $(DFDC),,@echo 'error: make detector DFDC=folder with faces_224/ and metadata.csv, PHOTOS="folders"' >&2; exit 1)
+	@$(RUN) classify.detector_corpus --dfdc '$(DFDC)' $(if $(PHOTOS),--photos $(PHOTOS)) --out $(DETECTOR_OUT)/corpus
+	@$(MAKE) --no-print-directory train OUT=$(DETECTOR_OUT) CORPUS=$(DETECTOR_OUT)/corpus/corpus.csv RECIPE=detector \
+	  VAL=.02 TEST=.02 BATCH=48
+	@$(RUN) classify.detector --model $(DETECTOR_OUT)/model/model.safetensors $(CLIP_FLAGS) --out classify/detector.safetensors
+
+bench-quality: setup ## how often the shipped detector (or MODEL=file) is right on clips of other corpora (minutes)
+	@$(RUN) classify.bench_quality $(call flags,MODEL DEVICE) $(CLIP_FLAGS) --robustness --out out/quality
 
 bench-extract: setup ## what extraction costs against the usual loop, as ratios with their limits (minutes)
 	@$(RUN) extract.bench $(addprefix --corpus ,$(wildcard $(or $(DEEPFAKE_SHARED),../shared)/corpus))

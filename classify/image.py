@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Iterator
 
-from classify.video import DEFAULT_MODEL, fact_lines, judge_each, printable
+from classify.video import SHIPPED, by, fact_lines, judge_each, printable
 from pipeline.errors import OptionsError, command
 
 PANEL_PX = 480  # height of each of the two halves of --picture
@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m classify.image", description="Is this picture fake? One line per picture; the score is "
         "P(fake), higher is faker. Status 1 if a picture could not be read.")
     parser.add_argument("paths", nargs="+", metavar="picture", help="picture files, or folders of them")
-    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help=f"checkpoint (default {DEFAULT_MODEL})")
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped detector)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
     parser.add_argument("--picture", type=Path, metavar="FILE.png",
                         help="write what was looked at: the picture with its box, and what the network saw")
@@ -109,7 +109,7 @@ def main(argv: list[str] | None = None) -> int:
         return verdict
 
     def lines(verdict) -> list[str]:
-        return [line(verdict), *(fact_lines(verdict.facts or {}) if arguments.verbose else [])]
+        return [line(verdict) + by(arguments.model), *(fact_lines(verdict.facts or {}) if arguments.verbose else [])]
 
     return judge_each(paths, judged, None if arguments.json else lines, judge.card["model_id"], "picture")
 

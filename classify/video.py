@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator
 
-from classify.score import default_model
 from pipeline.errors import PipelineError, VideoError, command, fail
 
-DEFAULT_MODEL = default_model(Path(os.environ.get("OUT", "out")))
+SHIPPED = Path(__file__).with_name("detector.safetensors")  # what judges where no model is named
 BAR = 24  # characters of a full bar
 LONGEST_FACT = 200  # characters of a line; --json has all that was kept
 
@@ -24,6 +23,11 @@ def line(verdict) -> str:
     damage += f" ({verdict.reason})" if damage and not why else ""
     return (f"{printable(verdict.path)}  {verdict.verdict.upper()}{why}  {score}  "
             f"a face in {verdict.n_faces} of {verdict.n_read} frames{damage}")
+
+
+def by(model: Path) -> str:
+    """What the line says of the model that judged: nothing of one that was named."""
+    return "  (shipped detector)" if model == SHIPPED else ""
 
 
 def bars(verdict) -> list[str]:
@@ -88,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m classify.video", description="Was the face in this video swapped? One line per clip; the score "
         "is P(fake), higher is faker. Status 1 if a clip could not be read.")
     parser.add_argument("paths", nargs="+", metavar="clip", help="video files, or folders of them")
-    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help=f"checkpoint (default {DEFAULT_MODEL})")
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped detector)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
     parser.add_argument("-v", "--verbose", action="store_true", help="also the score of every frame as a bar, and what "
                         "the file says of itself")
@@ -106,7 +110,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def lines(verdict) -> list[str]:
         more = bars(verdict) + fact_lines(verdict.facts or {}) if arguments.verbose else []
-        return [line(verdict), *more]
+        return [line(verdict) + by(arguments.model), *more]
 
     return judge_each(clips(arguments.paths), judge.judge, None if arguments.json else lines, judge.card["model_id"],
                       "video")

@@ -71,7 +71,7 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
     Returns how many videos ended in each status.
     Raises OSError when nothing can be written (a full disk); finished videos are kept.
     """
-    pictures = thing_of(index["video_id"]) == "picture"
+    pictures = (thing := thing_of(index["video_id"])) == "picture"
     if faces.crop == "auto":
         faces = replace(faces, crop="whole" if pictures else "face")
     if pictures and faces.crop == "whole":
@@ -94,7 +94,7 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
         todo = [video_id for video_id in names if video_id not in rows]
         if progress:
             stack.enter_context(progress)
-            progress.start(len(todo), len(rows))
+            progress.start(len(todo), len(rows), thing)
         workers, *start = _workers(root, store, frames, faces, run, len(todo), stack)
         # A fake that may take the boxes of its real comes after it.
         for videos in ([v for v in todo if not original.get(v)], [v for v in todo if original.get(v)]):
@@ -247,7 +247,7 @@ class Progress:
         if n_kept:
             print(f"{n_kept:,} {thing}s are there already, {n_todo:,} to do", file=sys.stderr)
         self.bar = tqdm(total=n_todo, unit=thing, desc="extract", smoothing=0.05, disable=not n_todo)
-        self.began, self.n_frames = time.perf_counter(), 0
+        self.began, self.n_frames, self.unit = time.perf_counter(), 0, "frame" if thing == "video" else thing
         self.spent: collections.Counter = collections.Counter()
         self.failed: collections.Counter = collections.Counter()
         self.reuse: collections.Counter = collections.Counter()
@@ -275,8 +275,8 @@ class Progress:
         """"41.2 frames/s, decode 21 %, detect 74 %, write 5 %": shares of the workers' time."""
         total = sum(self.spent.values()) or 1.0
         rate = self.n_frames / max(time.perf_counter() - self.began, 1e-9)
-        return ", ".join([f"{rate:.1f} frames/s", *(f"{kind} {s / total:.0%}".replace("%", " %")
-                                                    for kind, s in self.spent.items())])
+        return ", ".join([f"{rate:.1f} {self.unit}s/s", *(f"{kind} {s / total:.0%}".replace("%", " %")
+                                                          for kind, s in self.spent.items())])
 
 
 def _summary(out: Path) -> list[str]:

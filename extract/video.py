@@ -78,9 +78,10 @@ class _Mismatch(Exception):
     """A checked frame's main face is not where the known one is."""
 
 
-def extract_video(path: str | Path | Still, detector: Detector | WholeFrame, options: FrameOptions,
+def extract_video(path: str | Path | Still | Clip, detector: Detector | WholeFrame, options: FrameOptions,
                   known: Known | None = None, everyone: bool = False) -> Extraction:
-    """Sample frames, find faces, crop the main one of each frame. A picture (by its suffix, or a Still) is one frame.
+    """Sample frames, find faces, crop the main one of each frame. A picture (by its suffix, or a Still) is one frame;
+    a Clip brings its own options.
 
     The main face is the detector's first. Memory: `detector.batch` frames, the crops, and 14 kB of colours a face.
     known: faces of the real that this fake was made from. A frame whose number, time and picture size have known faces
@@ -99,8 +100,8 @@ def extract_video(path: str | Path | Still, detector: Detector | WholeFrame, opt
         return result
 
 
-def _extract(path: str | Path | Still, finder: _Finder, options: FrameOptions, everyone: bool) -> Extraction:
-    clip = path if isinstance(path, Still) else Still(path) if is_picture(path) else Clip(path, options)
+def _extract(path: str | Path | Still | Clip, finder: _Finder, options: FrameOptions, everyone: bool) -> Extraction:
+    clip = path if isinstance(path, Still | Clip) else Still(path) if is_picture(path) else Clip(path, options)
     cut = finder.detector.options
     result = Extraction({})
     faces: list[tuple[dict[str, Any], np.ndarray]] = []  # rows with their colours

@@ -1,0 +1,62 @@
+"""`make detector`, last step: a network trained with RECIPE=detector to the detector that ships.
+
+    python -m classify.detector --model OUT/model/model.safetensors --corpus DIR … --natural DIR --out FILE
+
+It has learned from crops of its own kind; from here on it judges ours, of which it sees the middle CENTRE. Band and
+probability are chosen on clips of other corpora, which never touch the weights; nothing else is. All clips choose the
+band that ships; `make bench-quality` tells how bands do that were chosen without the people they judge.
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from classify.bench_quality import clips_of, judged, name_of
+from classify.calibration import FALSE_ALARMS, UNSURE, fit
+from classify.detector_corpus import CENTRE
+from classify.model import load_checkpoint, save_checkpoint
+from classify.verdict import Judge
+from extract.faces import FaceOptions
+from extract.frames import FrameOptions
+from pipeline.errors import SplitError, command
+from pipeline.options import as_record
+
+
+def ship(model: Path, corpora: list[Path], natural: list[Path], out: Path, device: str = "auto") -> dict[str, Any]:
+    """Write the detector. Returns its card. Raises SplitError where the clips lack a class."""
+    net, card = load_checkpoint(model)
+    card |= {"faces": as_record(FaceOptions(crop="face")), "frames": as_record(FrameOptions()), "crop": "face",
+             "centre": CENTRE, "dataset": "DFDC crops and photos", "aggregation": "mean_logit",
+             "aggregation_reason": "fixed beforehand: DFDC has one crop a clip", "threshold": 0.5, "calibration": None}
+    save_checkpoint(out, net, card)
+    clips = [clip for clip in judged(Judge(out, device), clips_of(corpora, natural)) if clip.score is not None]
+    if len({clip.label for clip in clips}) < 2:
+        raise SplitError("the clips that choose the band must be real and fake ones, with a face")
+    band = fit([clip.score for clip in clips if clip.score is not None], [clip.label for clip in clips])
+    n_fake = sum(clip.label for clip in clips)
+    card |= {"threshold": band.as_record()["high"], "calibration": band.as_record(), "threshold_reason":
+             f"at most {FALSE_ALARMS:.0%} of real clips like the {len(clips) - n_fake} it was chosen on are called "
+             f"FAKE and at most {UNSURE:.0%} not REAL", "calibrated_on": {
+                 "n_real": len(clips) - n_fake, "n_fake": n_fake, "clips": sorted(name_of(clip) for clip in clips)}}
+    return save_checkpoint(out, net, card)
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m classify.detector",
+                                     description="Give a trained network the band it is shipped with.")
+    parser.add_argument("--model", type=Path, required=True, help="checkpoint of RECIPE=detector")
+    parser.add_argument("--corpus", type=Path, action="append", default=[], help="labelled clips, again for more")
+    parser.add_argument("--natural", type=Path, action="append", default=[], help="a folder of unmanipulated clips")
+    parser.add_argument("--out", type=Path, required=True, help="the detector to write")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default auto)")
+    arguments = parser.parse_args(argv)
+    card = ship(arguments.model, arguments.corpus, arguments.natural, arguments.out, arguments.device)
+    print(f"detector: {card['model_id']}: UNDECIDED from {card['calibration']['low']:.3f}, FAKE from "
+          f"{card['threshold']:.3f}: {card['threshold_reason']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
