@@ -29,7 +29,7 @@ def h264(crf: int) -> Alter:
             container.mux(stream.encode(frame))
             container.mux(stream.encode())
         file.seek(0)
-        with av.open(file) as written:
+        with av.open(file, "r") as written:
             return next(written.decode(video=0)).to_ndarray(format="rgb24")
 
     return alter
