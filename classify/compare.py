@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classify.recipes import RECIPES
+from data.batches import BALANCES
 from pipeline.errors import PipelineError
 from pipeline.options import as_record, option
 from pipeline.tables import INDEX, read_table, write_json, write_table
@@ -30,7 +31,9 @@ from pipeline.tables import INDEX, read_table, write_json, write_table
 if TYPE_CHECKING:
     import pandas as pd
 
+LISTS = {"lr": float, "epochs": int, "batch": int, "balance": str, "fakes_per_real": float}  # of a grid
 FACES_AT_ONCE = (1, 32)  # batches whose speed is measured
+SURE = 0.9
 ROUNDS = 5               # of each, after one that is not counted; the median is taken
 _AUC = {f"{part}{end}": "float64" for part in ("val_video_auc", "test_video_auc", "test_frame_auc", "test_accuracy")
         for end in ("", "_low", "_high")}
@@ -38,6 +41,8 @@ COMPARE = {
     "name": "str", "recipe": "str", "lr": "float64", "epochs": "float64", "batch": "float64", "best_epoch": "float64",
     **_AUC,                      # with 95 % intervals over whole groups, empty where there is none
     "test_videos": "float64",    # that were judged
+    "test_sure": "float64",      # share of them scored at least SURE, or at most 1 - SURE
+    "test_sure_right": "float64",  # share of these on the right side
     "threshold": "float64",      # of the verdicts that the accuracy counts, chosen on validation
     "aggregation": "str",
     "n_params": "float64",
@@ -55,32 +60,36 @@ class CompareOptions:
     """What is compared: each recipe with each combination of the lists. Every other flag is classify.train's."""
 
     recipes: str = option(" ".join(RECIPES), "names of recipes, with spaces between")
-    lr: str = option("", "learning rates, with spaces between; none for each recipe's own, likewise the next two")
+    lr: str = option("", "learning rates, with spaces between; none for each recipe's own, likewise the next four")
     epochs: str = option("", "numbers of epochs")
     batch: str = option("", "crops at once in training")
+    balance: str = option("", "ways to balance reals against fakes")
+    fakes_per_real: str = option("", "most training fakes kept for each training real")
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.recipes.split() if name not in RECIPES]
         if unknown or not self.recipes.split():
             raise ValueError(f"recipes must be some of {', '.join(RECIPES)}, got {', '.join(unknown) or 'none'}")
-        for name, kind in (("lr", float), ("epochs", int), ("batch", int)):
+        for name, kind in LISTS.items():
             for word in getattr(self, name).split():
                 try:
                     kind(word)
                 except ValueError:
                     raise ValueError(f"{name} must be numbers with spaces between, got {word!r}") from None
+        if unknown := [word for word in self.balance.split() if word not in BALANCES]:
+            raise ValueError(f"balance must be some of {', '.join(BALANCES)}, got {', '.join(unknown)}")
 
 
 def candidates(options: CompareOptions) -> dict[str, list[str]]:
     """Name -> flags of classify.train. What is not given in a list does not show in the name."""
-    lists = {name: getattr(options, name).split() for name in ("lr", "epochs", "batch")}
+    lists = {name: getattr(options, name).split() for name in LISTS}
     grid = {name: values for name, values in lists.items() if values}
     found = {}
     for recipe in options.recipes.split():
         for values in itertools.product(*grid.values()):
             name = "-".join([recipe, *(f"{key}{value}" for key, value in zip(grid, values))])
             found[name] = ["--recipe", recipe, *(word for key, value in zip(grid, values)
-                                                 for word in (f"--{key}", value))]
+                                                 for word in ("--" + key.replace("_", "-"), value))]
     return found
 
 
@@ -152,7 +161,7 @@ def _numbers(out: Path, model_file: Path, running) -> dict[str, Any]:
     originals = dict(zip(index["video_id"], index["original"]))
     found = {part: evaluate(videos, frames, card["threshold"], part, originals) for part in ("val", "test")}
     row: dict[str, Any] = {"n_params": sum(p.numel() for p in net.parameters()),
-                           "test_videos": found["test"]["n"]["judged"]}
+                           "test_videos": found["test"]["n"]["judged"], **_sure(videos[videos["part"] == "test"])}
     reasons = []
     for column, part, level, metric in (("val_video_auc", "val", "video", "auc"),
                                         ("test_video_auc", "test", "video", "auc"),
@@ -163,6 +172,14 @@ def _numbers(out: Path, model_file: Path, running) -> dict[str, Any]:
         if cell["reason"]:
             reasons.append(f"{column}: {cell['reason']}")
     return {**row, "reason": "; ".join(reasons)}
+
+
+def _sure(videos: pd.DataFrame) -> dict[str, float | None]:
+    """How many of these videos are scored far to one side, and how many of those on the right one."""
+    scored = videos[videos["score"].notna()]
+    sure = scored[scored["score"].sub(.5).abs() >= SURE - .5 - 1e-9]
+    return {"test_sure": len(sure) / len(scored) if len(scored) else None,
+            "test_sure_right": float(((sure["score"] >= .5) == (sure["label"] == 1)).mean()) if len(sure) else None}
 
 
 def _speed(folder: Path, flags: list[str]) -> dict[str, Any]:

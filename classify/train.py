@@ -81,7 +81,7 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
                                f"try BATCH={max(1, running.batch // 2)}") from None
     return save_checkpoint(folder / "model.safetensors", net, {
         **card, **choices(material.val, scores), **crops_record(out),
-        "split_hash": made_from["split_hash"], "best_epoch": best_epoch, "calibration": None,
+        "split_hash": made_from["split_hash"], "best_epoch": best_epoch, "calibration": None, "calibrated_on": None,
         "trained_on": {"n_videos": int(material.train["video_id"].nunique()), "n_crops": len(material.train),
                        "n_real_crops": int((material.train["label"] == 0).sum()), "n_replayed": material.n_replayed},
         "continued": {"from": card.get("model_id"), "val_video_auc": {

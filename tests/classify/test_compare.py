@@ -92,3 +92,19 @@ def test_validation_orders_the_rows_whatever_the_test_videos_say(tmp_path, monke
 def test_a_list_that_is_none_is_refused_before_anything_is_trained(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         compare.CompareOptions(**wrong)
+
+
+def test_balances_and_ratios_can_be_a_grid():
+    found = compare.candidates(compare.CompareOptions("balanced", balance="loss sampling", fakes_per_real="1 2.5"))
+    assert list(found) == [f"balanced-balance{way}-fakes_per_real{n}" for way in ("loss", "sampling")
+                           for n in ("1", "2.5")]
+    assert found["balanced-balanceloss-fakes_per_real2.5"] == ["--recipe", "balanced", "--balance", "loss",
+                                                               "--fakes-per-real", "2.5"]
+    with pytest.raises(ValueError, match="balance must be some of loss"):
+        compare.CompareOptions("balanced", balance="luck")
+
+
+def test_the_share_of_sure_scores_and_how_many_of_them_are_right():
+    videos = pd.DataFrame({"score": [.95, .9, .89, .1, .02, None], "label": [1, 0, 1, 0, 1, 1]})
+    assert compare._sure(videos) == {"test_sure": 4 / 5, "test_sure_right": 2 / 4}
+    assert compare._sure(videos[2:3]) == {"test_sure": 0, "test_sure_right": None}
