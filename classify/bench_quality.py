@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 
 from classify.aggregate import auc
 from classify.alter import ALTERATIONS, Alter, Altered
-from classify.bootstrap import interval, resample, resampled_by
+from classify.bootstrap import exact, interval, resample, resampled_by
 from classify.calibration import Calibration, expected_calibration_error, fit
 from pipeline.errors import VideoError, command
 from pipeline.tables import write_bytes, write_json
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from classify.verdict import Judge
 
 FOLDS = 5
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -109,15 +108,6 @@ def _folds(clips: Sequence[Judged]) -> list[int]:
     people = {(clip.corpus, clip.person) for clip in clips}
     number = {person: k % FOLDS for k, (_, person) in enumerate(sorted(people))}
     return [number[clip.person] for clip in clips]
-
-
-def exact(k: int, n: int) -> tuple[float, float]:
-    """Clopper and Pearson's 95 % interval of a share, clips taken as independent."""
-    from scipy.stats import beta
-
-    tail = (1 - LEVEL) / 2
-    return (float(beta.ppf(tail, k, n - k + 1)) if k else 0.0,
-            float(beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0)
 
 
 def rankings(clips: Sequence[Judged]) -> list[dict[str, Any]]:

@@ -3,7 +3,8 @@
 Every number is computed from the scores and a weight for each, for many sets of weights at once. All weights 1 give
 the value. A resample draws as many groups (what the split kept whole) as there are, with replacement, and weighs each
 score by how often its group was drawn: clips of one person are no independent trials, so they come and go together.
-The interval is the middle 95 % of 2,000 resamples, and there is none where the groups are too few to tell.
+The interval is the middle 95 % of 2,000 resamples, and there is none where the groups are too few to tell. `exact` is
+for counts of which no more is known than k of n.
 """
 from __future__ import annotations
 
@@ -117,3 +118,12 @@ def interval(draws: np.ndarray) -> tuple[float | None, float | None, str]:
     if high - low < 1e-9:
         return None, None, "no interval: all resamples agree, the sample is too small or too easy to show its spread"
     return float(low), float(high), ""
+
+
+def exact(k: int, n: int) -> tuple[float, float]:
+    """Clopper and Pearson's 95 % interval of a share, clips taken as independent."""
+    from scipy.stats import beta
+
+    tail = (1 - LEVEL) / 2
+    return (float(beta.ppf(tail, k, n - k + 1)) if k else 0.0,
+            float(beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0)

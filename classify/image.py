@@ -82,7 +82,10 @@ def main(argv: list[str] | None = None) -> int:
         "P(fake), higher is faker. Status 1 if a picture could not be read.")
     parser.add_argument("paths", nargs="+", metavar="picture", help="picture files, or folders of them")
     parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped detector)")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
+    form.add_argument("--csv", type=Path, metavar="OUT.csv", help="a row per picture into this table instead of a "
+                      "line; a killed run goes on. Where folders tell what is fake: recall per method, worst first")
     parser.add_argument("--picture", type=Path, metavar="FILE.png",
                         help="write what was looked at: the picture with its box, and what the network saw")
     parser.add_argument("-v", "--verbose", action="store_true", help="also what the file says of itself (metadata)")
@@ -107,6 +110,11 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.picture:
             write_bytes(arguments.picture, draw(verdict, look))
         return verdict
+
+    if arguments.csv:
+        from classify.batch import judge_to_csv
+
+        return judge_to_csv(arguments.paths, pictures, judged, judge.card["model_id"], arguments.csv, "picture")
 
     def lines(verdict) -> list[str]:
         return [line(verdict) + by(arguments.model), *(fact_lines(verdict.facts or {}) if arguments.verbose else [])]

@@ -93,7 +93,10 @@ def main(argv: list[str] | None = None) -> int:
         "is P(fake), higher is faker. Status 1 if a clip could not be read.")
     parser.add_argument("paths", nargs="+", metavar="clip", help="video files, or folders of them")
     parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped detector)")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
+    form.add_argument("--csv", type=Path, metavar="OUT.csv", help="a row per clip into this table instead of a line; "
+                      "a killed run goes on. Where folders tell what is fake: recall per method, worst first")
     parser.add_argument("-v", "--verbose", action="store_true", help="also the score of every frame as a bar, and what "
                         "the file says of itself")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default auto)")
@@ -107,6 +110,11 @@ def main(argv: list[str] | None = None) -> int:
     judge = Judge(arguments.model, arguments.device)
     if judge.card.get("demo"):
         print("note: this model was trained on drawn faces, it knows nothing about real videos", file=sys.stderr)
+
+    if arguments.csv:
+        from classify.batch import judge_to_csv
+
+        return judge_to_csv(arguments.paths, clips, judge.judge, judge.card["model_id"], arguments.csv, "clip")
 
     def lines(verdict) -> list[str]:
         more = bars(verdict) + fact_lines(verdict.facts or {}) if arguments.verbose else []
