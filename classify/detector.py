@@ -30,7 +30,7 @@ def ship(model: Path, corpora: list[Path], natural: list[Path], out: Path, devic
     card |= {"faces": as_record(FaceOptions(crop="face")), "frames": as_record(FrameOptions()), "crop": "face",
              "centre": CENTRE, "dataset": "DFDC crops and photos", "aggregation": "mean_logit",
              "aggregation_reason": "fixed beforehand: DFDC has one crop a clip", "threshold": 0.5, "calibration": None}
-    save_checkpoint(out, net, card)
+    save_checkpoint(out, net, card, half=True)
     clips = [clip for clip in judged(Judge(out, device), clips_of(corpora, natural)) if clip.score is not None]
     if len({clip.label for clip in clips}) < 2:
         raise SplitError("the clips that choose the band must be real and fake ones, with a face")
@@ -40,7 +40,7 @@ def ship(model: Path, corpora: list[Path], natural: list[Path], out: Path, devic
              f"at most {FALSE_ALARMS:.0%} of real clips like the {len(clips) - n_fake} it was chosen on are called "
              f"FAKE and at most {UNSURE:.0%} not REAL", "calibrated_on": {
                  "n_real": len(clips) - n_fake, "n_fake": n_fake, "clips": sorted(name_of(clip) for clip in clips)}}
-    return save_checkpoint(out, net, card)
+    return save_checkpoint(out, net, card, half=True)
 
 
 @command

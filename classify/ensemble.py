@@ -23,7 +23,7 @@ def ensemble(models: Sequence[Path], out: Path, options) -> dict[str, Any]:
     import json
 
     from classify.material import parts_of
-    from classify.model import Ensemble, load_facenet, save_checkpoint, versions
+    from classify.model import Ensemble, load_torch, save_checkpoint, versions
     from classify.recipes import TrainOptions
     from classify.score import score_crops
     from classify.train import choices
@@ -31,7 +31,9 @@ def ensemble(models: Sequence[Path], out: Path, options) -> dict[str, Any]:
 
     if len(models) < 2:
         raise CheckpointError(f"an ensemble needs at least two models, got {len(models)}")
-    loaded = [load_facenet(model) for model in models]
+    loaded = [load_torch(model) for model in models]
+    if nested := [str(path) for path, (_, card) in zip(models, loaded) if "members" in card]:
+        raise CheckpointError(f"{nested[0]} is an ensemble: name its members")
     split_hash = json.loads((out / "split.json").read_text())["split_hash"]
     for path, (_, card) in zip(models, loaded):
         if card["split_hash"] != split_hash:

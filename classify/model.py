@@ -95,7 +95,7 @@ class FaceNet(torch.nn.Module):
 class Ensemble(torch.nn.Module):
     """Networks that judge together: the mean of their logits, each of its own part and size of the crop.
 
-    cards: of the members. forward: as FaceNet's, at the largest size and centre of the members.
+    cards: of the members. forward: as FaceNet's, at the largest size and centre of the members. Trains as one network.
     """
 
     def __init__(self, cards: Sequence[dict[str, Any]]):
@@ -104,7 +104,15 @@ class Ensemble(torch.nn.Module):
         centre = max(card["centre"] for card in cards)
         self.parts = [(card["centre"] / centre, card["size_px"]) for card in cards]
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+    method_head = None
+
+    @property
+    def body(self) -> torch.nn.Module:
+        """The members' backbones: what training may freeze."""
+        return torch.nn.ModuleList([member.get_submodule("body") for member in self.members])
+
+    def features(self, pictures: torch.Tensor) -> torch.Tensor:
+        """The members' logits, float (n, members)."""
         logits = []
         for member, (share, size) in zip(self.members, self.parts):
             side = pictures.shape[-1]
@@ -113,7 +121,13 @@ class Ensemble(torch.nn.Module):
             if part.shape[-1] != size:
                 part = torch.nn.functional.interpolate(part, (size, size), mode="bilinear", antialias=True)
             logits.append(member(part).float())
-        return torch.stack(logits).mean(0)
+        return torch.stack(logits, 1)
+
+    def head(self, features: torch.Tensor) -> torch.Tensor:
+        return features.mean(1)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(pictures))
 
 
 class Spectrum(torch.nn.Module):
@@ -183,12 +197,18 @@ def methods_of(net: FaceNet, pictures: torch.Tensor) -> torch.Tensor:
         return torch.softmax(net.method_head(net.features(pictures)).float(), 1)
 
 
-def save_checkpoint(path: Path, net: torch.nn.Module, card: dict[str, Any]) -> dict[str, Any]:
-    """Write network and card as one file, whole or not at all. Returns the card as stored, with its model_id."""
+def save_checkpoint(path: Path, net: torch.nn.Module, card: dict[str, Any], half: bool = False) -> dict[str, Any]:
+    """Write network and card as one file, whole or not at all. Returns the card as stored, with its model_id.
+
+    half: weights (not the statistics of norms) are rounded to 16 bits and stored so, in half of the bytes.
+    """
     from safetensors.torch import save
 
     net = net.to("cpu").eval()
     state = {k: v.contiguous() for k, v in net.state_dict().items()}
+    if half:
+        state |= {k: v.detach().half().contiguous() for k, v in net.named_parameters()}
+        net.load_state_dict(state)  # as it will be once loaded: the card's probe is of these weights
     digest = hashlib.sha256()
     for name in sorted(state):
         digest.update(name.encode() + state[name].numpy().tobytes())
@@ -228,12 +248,11 @@ def load_checkpoint(path: Path, device: str = "cpu") -> tuple[FaceNet, dict[str,
     return net.to(device), card
 
 
-def load_facenet(path: Path) -> tuple[FaceNet, dict[str, Any]]:
-    """`load_checkpoint` where one network of torch is wanted: to train on, or to join an ensemble."""
+def load_torch(path: Path) -> tuple[Any, dict[str, Any]]:
+    """`load_checkpoint` where torch's network is wanted, a FaceNet or an Ensemble: to train on, or to join others."""
     net, card = load_checkpoint(path)
-    if not isinstance(net, FaceNet):
-        kind = "an ensemble: name one of its members" if "members" in card else "Keras' network: name one of torch"
-        raise CheckpointError(f"{path} is {kind}")
+    if not isinstance(net, FaceNet | Ensemble):
+        raise CheckpointError(f"{path} is Keras' network: name one of torch")
     return net, card
 
 

@@ -27,7 +27,7 @@ from classify.aggregate import DEFAULT_RULE, aggregate, auc, choose_aggregation,
 from classify.material import Material, crops_record
 from classify.material import material as read_material
 from classify.material import methods_of, partners, parts_of
-from classify.model import FaceNet, ModelOptions, build, load_facenet, save_checkpoint, versions
+from classify.model import FaceNet, ModelOptions, build, load_torch, save_checkpoint, versions
 from classify.recipes import RECIPES, TrainOptions, defaults
 from classify.score import ScoreOptions, score_crops
 from classify.verdict import needed_faces
@@ -97,7 +97,7 @@ def _begin(model: ModelOptions, training: TrainOptions, out: Path) -> tuple[Face
         if model.methods and len(names) < 2:
             raise SplitError(f"METHODS needs fakes of at least two methods in training, the corpus names {names}")
         return build(model, names)
-    net, card = load_facenet(Path(training.begin))
+    net, card = load_torch(Path(training.begin))
     return net.train(), card
 
 

@@ -4,7 +4,6 @@ import torch
 from classify import ensemble as command
 from classify.ensemble import ensemble
 from classify.model import Ensemble, ModelOptions, build, load_checkpoint, save_checkpoint, scores_of
-from classify.recipes import TrainOptions
 from classify.score import ScoreOptions
 from pipeline.errors import CheckpointError, SplitError
 
@@ -50,16 +49,12 @@ def test_an_ensemble_is_one_file_that_judges_with_choices_of_its_own(demo_run, d
     path.unlink()
 
 
-def test_an_ensemble_is_no_member_of_another_and_no_beginning(tmp_path):
-    from classify.train import _begin
-
+def test_an_ensemble_is_no_member_of_another(tmp_path):
     net, card = build(ModelOptions(backbone="resnet10t", weights="none", size=32))
     both = tmp_path / "both.safetensors"
     save_checkpoint(both, Ensemble([card, card]), {"members": [card, card], "backbone": "ensemble", "size_px": 32})
-    with pytest.raises(CheckpointError, match="both.safetensors is an ensemble: name one of its members"):
+    with pytest.raises(CheckpointError, match="both.safetensors is an ensemble: name its members"):
         ensemble([both, both], tmp_path, HERE)
-    with pytest.raises(CheckpointError, match="both.safetensors is an ensemble: name one of its members"):
-        _begin(ModelOptions(), TrainOptions(begin=str(both)), tmp_path)
 
 
 def test_members_of_other_splits_or_crops_and_lone_ones_are_refused(demo_run, tmp_path):
@@ -70,3 +65,24 @@ def test_members_of_other_splits_or_crops_and_lone_ones_are_refused(demo_run, tm
         ensemble([one, member(tmp_path / "b.safetensors", demo_run, 32, 1, split_hash="other")], demo_run, HERE)
     with pytest.raises(SplitError, match="other options"):
         ensemble([one, member(tmp_path / "c.safetensors", demo_run, 32, 1, faces={"margin": 2.0})], demo_run, HERE)
+
+
+def test_an_ensemble_can_be_trained_on_as_one_network(demo_run, tmp_path):
+    import shutil
+
+    from classify import train
+    from classify.model import Ensemble, read_card
+
+    out = tmp_path / "out"
+    shutil.copytree(demo_run, out, ignore=shutil.ignore_patterns("model", "report", "packed"))
+    members = [member(tmp_path / f"{seed}.safetensors", demo_run, 32, seed) for seed in (0, 1)]
+    ensemble(members, demo_run, HERE)
+    begin = demo_run / "model" / "ensemble.safetensors"
+    before = load_checkpoint(begin)[0].state_dict()
+    assert train.main(["--out", str(out), "--begin", str(begin), "--epochs", "1", "--device", "cpu"]) == 0
+    after, card = load_checkpoint(out / "model" / "model.safetensors")
+    assert isinstance(after, Ensemble) and len(card["members"]) == 2
+    assert card["continued"]["from"] == read_card(begin)["model_id"]
+    now = after.state_dict()
+    learned = {name.split(".")[1] for name in now if not torch.equal(now[name], before[name])}
+    assert learned == {"0", "1"}  # both members

@@ -103,6 +103,17 @@ def test_a_checkpoint_gives_the_same_scores_and_its_card_back(saved):
     assert not loaded.training
 
 
+def test_half_of_the_bytes_give_nearly_the_same_scores(saved, tmp_path):
+    path, net = saved
+    before = scores_of(net, some_pictures())
+    card = save_checkpoint(tmp_path / "h.safetensors", net, {**load_checkpoint(path)[1]}, half=True)
+    assert (tmp_path / "h.safetensors").stat().st_size < .52 * path.stat().st_size
+    loaded, _ = load_checkpoint(tmp_path / "h.safetensors")
+    assert torch.equal(scores_of(loaded, some_pictures()), scores_of(net, some_pictures()))  # rounded as it was saved
+    assert torch.allclose(scores_of(loaded, some_pictures()), before, atol=5e-3) and card["model_id"]
+    assert {t.dtype for t in loaded.state_dict().values() if t.is_floating_point()} == {torch.float32}
+
+
 def test_a_checkpoint_that_no_longer_gives_its_scores_is_refused(saved):
     path, _ = saved
     with safe_open(path, "pt") as file:
