@@ -38,18 +38,14 @@ def self_blend(picture: np.ndarray, points: np.ndarray, draw: np.random.Generato
     if not np.isfinite(points).all():
         points = MEAN_POINTS
     mask = _mask(side, points * side, draw)
-    copy = target = picture
-    if draw.random() < .5:
-        copy = _changed(picture, draw)
-    else:
-        target = _changed(picture, draw)
+    copy = _changed(picture, draw)  # never the surroundings: a network would learn that their colours make a fake
     if draw.random() < .35:  # what an autoencoder gives back: fewer pixels than it stands on, no noise
         small = max(16, round(side * draw.uniform(.35, .8)))
         copy = cv2.resize(cv2.resize(copy, (small, small), interpolation=cv2.INTER_AREA), (side, side),
                           interpolation=cv2.INTER_CUBIC)
     copy = _moved(copy, points.mean(0) * side, draw)
     mask = (mask * RATIOS[draw.integers(len(RATIOS))])[..., None]
-    return np.clip(copy * mask + target * (1 - mask) + .5, 0, 255).astype(np.uint8)
+    return np.clip(copy * mask + picture * (1 - mask) + .5, 0, 255).astype(np.uint8)
 
 
 def landmarks(pictures: np.ndarray | Joined, numbers: np.ndarray, labels: np.ndarray) -> np.ndarray:

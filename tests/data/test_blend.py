@@ -19,17 +19,15 @@ def test_a_blend_hangs_on_its_draw_alone_and_leaves_the_picture_be():
     assert all(found.shape == picture.shape and found.dtype == np.uint8 for found in first)
 
 
-def test_faces_are_changed_inside_and_their_surroundings_in_colour_and_sharpness_at_most():
-    """On a picture of one colour in the middle and noise outside, only what is moved or masked shows."""
+def test_faces_are_changed_inside_and_their_surroundings_are_left_be():
     draw = np.random.default_rng(1)
     picture = draw.integers(0, 256, (96, 96, 3), dtype=np.uint8)
     inside = outside = 0
     for blend in blends(picture, MEAN_POINTS * .5 + .25):  # a small face in the middle
         changed = (blend != picture).any(2)
         inside += changed[44:60, 40:56].mean() > .9
-        outside += not changed[:6].any()
-    assert inside >= 36       # of 40: some masks are a mouth
-    assert 10 <= outside <= 30  # half of the time it is the copy that is recoloured, and all around stays as it was
+        outside += not changed[-6:, :6].any() and not changed[:6, -6:].any()
+    assert inside >= 36 and outside == 40  # of 40; some masks are a mouth
 
 
 def test_without_landmarks_the_mean_face_stands_in():
