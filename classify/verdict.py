@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from classify.people import Person
+    from extract.frames import Clip
+    from extract.pictures import Still
     from extract.video import Extraction
 
 MIN_FRAMES = 5  # sampled at least to judge a clip, closer together than training's where the clip is short
@@ -129,43 +131,51 @@ class Judge:
 
     def judge(self, path: str | Path) -> Verdict:
         """The verdict on one video. Raises VideoError where no frame of it can be read."""
+        return self.judge_people(path)[0]
+
+    def judge_people(self, path: str | Path, opened: Clip | Still | None = None) -> tuple[Verdict, list[Person]]:
+        """The verdict on one video or picture, and who it rests on, in the order of Verdict.people.
+
+        opened: the file at `path`, where the caller wants to see the frames, too.
+        """
+        from extract.pictures import Still, whole_square
         from extract.video import extract_video
 
-        return self._verdict(path, extract_video(path, self.detector, self.frames, everyone=True))[0]
+        found = extract_video(opened or path, self.detector, self.frames, everyone=True)
+        if self.whole and isinstance(opened, Still):  # scaled once, to what the network sees
+            px = round(self.card["size_px"] / self.card["centre"])
+            found.crops = {number: whole_square(opened.rgb, px) for number in found.crops}
+        return self._verdict(path, found)
 
     def judge_picture(self, path: str | Path) -> tuple[Verdict, Look]:
         """The verdict on one picture, and what of it was looked at. Raises VideoError where it cannot be read."""
         from data.crops import to_input
-        from extract.pictures import Still, whole_square
-        from extract.video import extract_video
+        from extract.pictures import Still
 
         still = Still(path)
-        size_px, centre = self.card["size_px"], self.card["centre"]
-        found = extract_video(still, self.detector, self.frames, everyone=True)
-        if self.whole:  # scaled once, to what the network sees
-            found.crops = {number: whole_square(still.rgb, round(size_px / centre)) for number in found.crops}
-        verdict, judged = self._verdict(path, found)
-        if not judged.crops:
+        verdict, [worst, *_] = self.judge_people(path, still)
+        if not worst.crops:
             return verdict, Look(still.rgb, None, None)
-        box = tuple(judged.rows[0][side] for side in ("x0", "y0", "x1", "y1"))
-        return verdict, Look(still.rgb, box, to_input(judged.crops[0], size_px, centre))
+        box = tuple(worst.rows[0][side] for side in ("x0", "y0", "x1", "y1"))
+        return verdict, Look(still.rgb, box, to_input(worst.crops[0], self.card["size_px"], self.card["centre"]))
 
-    def _verdict(self, path: str | Path, found: Extraction) -> tuple[Verdict, Person]:
-        """The verdict, and the person that decides it."""
+    def _verdict(self, path: str | Path, found: Extraction) -> tuple[Verdict, list[Person]]:
+        """The verdict, and the people that it rests on, the one that decides first."""
         from classify.facts import facts_of
         from classify.people import people_of
 
         least, video = needed_faces(path), found.video
         judged = [(self._person(person, video["n_read"], least), person) for person in people_of(found, least)]
         judged.sort(key=lambda pair: -1.0 if pair[0]["score"] is None else pair[0]["score"], reverse=True)
-        worst, person = judged[0]
+        worst = judged[0][0]
         several = f"{len(judged)} people, the one {worst['where']} decides" if len(judged) > 1 else ""
         damage = video["reason"] if video["status"] == "ok" else ""  # read, but damaged
         return Verdict(
             str(path), worst["verdict"], worst["score"], self.card["threshold"],
             "; ".join(filter(None, (worst["reason"], several, damage))), video["n_asked"], video["n_read"],
             video["n_faces"], worst["frames"], self.card["model_id"], worst["probability"],
-            [found for found, _ in judged] if several else None, worst["quality"], facts_of(path)), person
+            [found for found, _ in judged] if several else None, worst["quality"],
+            facts_of(path)), [person for _, person in judged]
 
     def _person(self, person: Person, n_read: int, least: int) -> dict[str, Any]:
         """An entry of Verdict.people."""
