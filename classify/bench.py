@@ -8,7 +8,7 @@ conv's rate     a plain large 3 x 3 convolution, forward and backward, in the sa
                 product's, which no network of convolutions reaches
 bare loop       the same network, batches, augmentation and optimiser without Lightning
 usual loop      DataLoader, PIL and torchvision from PNG files, fp32 as such scripts have it, or in our precision and
-                memory format; and Keras' ImageDataGenerator where TensorFlow is installed
+                memory format; and Keras' ImageDataGenerator in our precision where TensorFlow is installed
 """
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The usual Keras loop on crops as PNG, in a process of its own: TensorFlow and torch do not share one.
 
-Started by classify/bench_loops.py as a script: bench_keras.py FOLDER SIZE BATCH. Each line on stdin, a number of
-steps, is answered with the seconds that they took.
+Started by classify/bench_loops.py as a script: bench_keras.py FOLDER SIZE BATCH bf16|fp32. Each line on stdin, a number
+of steps, is answered with the seconds that they took.
 """
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ def main() -> int:
     from tensorflow import keras
     from tensorflow.keras.preprocessing.image import ImageDataGenerator
 
+    if sys.argv[4] == "bf16":  # as ours is measured
+        keras.mixed_precision.set_global_policy("mixed_bfloat16")
     body = keras.applications.ResNet50(include_top=False, weights=None, pooling="avg", input_shape=(size, size, 3))
-    model = keras.Sequential([body, keras.layers.Dense(1, activation="sigmoid")])
+    model = keras.Sequential([body, keras.layers.Dense(1, activation="sigmoid", dtype="float32")])
     model.compile(keras.optimizers.Adam(1e-4), "binary_crossentropy")
     varied = ImageDataGenerator(rotation_range=15, width_shift_range=.1, height_shift_range=.1, horizontal_flip=True,
                                 rescale=1 / 255)

@@ -164,7 +164,7 @@ class Keras:
 
     def __init__(self, bench: Bench, folder: Path, python: str = sys.executable):
         command = [python, str(Path(__file__).with_name("bench_keras.py")), str(folder), str(bench.model.size),
-                   str(bench.batch)]
+                   str(bench.batch), "bf16" if bench.bf16 else "fp32"]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.DEVNULL, text=True)
         while self._line() != "ready":
