@@ -1,8 +1,8 @@
-"""The figures of a report, as SVG bytes: same numbers, same bytes.
+"""The figures of a report, as SVG, PDF and PNG: same numbers, same bytes.
 
 It draws tables and metrics that are there already and computes none. Blue and round, or plain, is real; orange and
 square, or hatched, is fake (Okabe and Ito's colours, told apart by the colour-blind and, thanks to shapes and hatching,
-in black and white). Text is drawn as outlines, so a figure looks alike on every machine.
+in black and white). Text of an SVG is drawn as outlines, so it looks alike on every machine; a PDF embeds its font.
 """
 from __future__ import annotations
 
@@ -28,12 +28,20 @@ STYLE: Any = {
     "legend.fontsize": 10, "legend.frameon": False, "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "grid.color": "#dddddd", "axes.axisbelow": True, "hatch.linewidth": 0.6,
     "svg.hashsalt": "report", "svg.fonttype": "path",
+    "pdf.fonttype": 42,     # TrueType: journals refuse matplotlib's default, Type 3
 }
+# What each format would say of when and by what it was made; without it the same drawing is the same file.
+UNSAID: dict[str, dict[str, Any]] = {"svg": {"Date": None, "Creator": None},
+                                     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+                                     "png": {"Software": None}}
+DPI = 200                   # of the PNG: 1,000 px wide
+
+Drawn = dict[str, bytes]    # suffix -> file
 
 
 def draw_all(metrics: dict[str, Any], rows: pd.DataFrame, faces: pd.DataFrame, epochs: pd.DataFrame | None,
-             best_epoch: int | None = None) -> dict[str, bytes | str]:
-    """Every figure of the report: name -> SVG bytes, or a sentence that says why it cannot be drawn.
+             best_epoch: int | None = None) -> dict[str, Drawn | str]:
+    """Every figure of the report: name -> its files, or a sentence that says why it cannot be drawn.
 
     metrics: of `classify.metrics.evaluate`. rows: videos of the part (`videos_of`); faces: their frame scores, with
     `label` and `score`. epochs: the training's table, None where there is none.
@@ -42,7 +50,7 @@ def draw_all(metrics: dict[str, Any], rows: pd.DataFrame, faces: pd.DataFrame, e
     levels = {"video": judged, "frame": faces}
     if things == "pictures":  # of one frame each: the same again
         del levels["frame"]
-    figures: dict[str, bytes | str] = {}
+    figures: dict[str, Drawn | str] = {}
     figures["confusion"] = confusion(metrics) if len(rows) else f"there are no {things} to call"
     aucs = {level: metrics[level]["all"]["left_out"]["metrics"]["auc"] for level in levels}
     ranked = {level: table for level, table in levels.items() if aucs[level]["value"] is not None}
@@ -60,7 +68,7 @@ def draw_all(metrics: dict[str, Any], rows: pd.DataFrame, faces: pd.DataFrame, e
 
 
 @matplotlib.rc_context(STYLE)
-def confusion(metrics: dict[str, Any]) -> bytes:
+def confusion(metrics: dict[str, Any]) -> Drawn:
     """Counts of what each class was called, the videos that could not be judged in a column of their own."""
     counts, n = metrics["video"]["all"]["left_out"]["confusion"], metrics["n"]
     cells = [[counts["real_as_real"], counts["real_as_fake"], n["failed_real"]],
@@ -77,11 +85,11 @@ def confusion(metrics: dict[str, Any]) -> bytes:
     axes.set_yticks([0, 1], [f"real\n(n = {sum(cells[0])})", f"fake\n(n = {sum(cells[1])})"])
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    return _svg(figure)
+    return _files(figure)
 
 
 @matplotlib.rc_context(STYLE)
-def roc(levels: dict[str, pd.DataFrame], judged: pd.DataFrame, metrics: dict[str, Any]) -> bytes:
+def roc(levels: dict[str, pd.DataFrame], judged: pd.DataFrame, metrics: dict[str, Any]) -> Drawn:
     """ROC curves of videos and frames, with the point where the threshold stands."""
     figure, axes = _axes(f"ROC: fakes found against reals called FAKE\n{_n(judged)} {metrics['thing']}s judged")
     axes.plot([0, 1], [0, 1], ":", color=OTHER, lw=1, label="guessing")
@@ -97,11 +105,11 @@ def roc(levels: dict[str, pd.DataFrame], judged: pd.DataFrame, metrics: dict[str
                   zorder=5, clip_on=False, label=f"at the threshold {metrics['threshold']:.3f}")
     _unit_square(axes, "share of reals called FAKE", "share of fakes found")
     axes.legend(loc="lower right")
-    return _svg(figure)
+    return _files(figure)
 
 
 @matplotlib.rc_context(STYLE)
-def precision_recall(levels: dict[str, pd.DataFrame], judged: pd.DataFrame, things: str) -> bytes:
+def precision_recall(levels: dict[str, pd.DataFrame], judged: pd.DataFrame, things: str) -> Drawn:
     """Precision against recall, in the steps that AP adds up; the level of guessing is the share of fakes."""
     import numpy as np
 
@@ -115,11 +123,11 @@ def precision_recall(levels: dict[str, pd.DataFrame], judged: pd.DataFrame, thin
     axes.axhline(share, ls=":", color=OTHER, lw=1, label=f"guessing ({share:.2f})")
     _unit_square(axes, "recall: share of fakes found", "precision: fakes among\nthose called FAKE")
     axes.legend(loc="lower left")
-    return _svg(figure)
+    return _files(figure)
 
 
 @matplotlib.rc_context(STYLE)
-def histogram(table: pd.DataFrame, threshold: float, name: str) -> bytes:
+def histogram(table: pd.DataFrame, threshold: float, name: str) -> Drawn:
     """Scores of reals above, of fakes below, on the same axis with the threshold; single marks where there are few."""
     import numpy as np
 
@@ -143,11 +151,11 @@ def histogram(table: pd.DataFrame, threshold: float, name: str) -> bytes:
                ha="center" if .2 < threshold < .8 else "left" if threshold <= .2 else "right")
     upper.tick_params(labelbottom=False)
     lower.set_xlabel("score = P(fake)")
-    return _svg(figure)
+    return _files(figure)
 
 
 @matplotlib.rc_context(STYLE)
-def calibration(reliability: dict[str, Any], name: str) -> bytes:
+def calibration(reliability: dict[str, Any], name: str) -> Drawn:
     """Share of fakes against score, one mark per bin with n beside it.
 
     Videos and pictures get a 95 % interval per bin (Wilson 1927), as if they were independent; frames of one clip are
@@ -166,11 +174,11 @@ def calibration(reliability: dict[str, Any], name: str) -> bytes:
                       textcoords="offset points", fontsize=9, color="black")
     _unit_square(axes, "mean score of the bin", "share that is fake")
     axes.legend(loc="lower right" if sum(y) / len(y) > .4 else "upper left")
-    return _svg(figure)
+    return _files(figure)
 
 
 @matplotlib.rc_context(STYLE)
-def training(epochs: pd.DataFrame, quantity: str, best_epoch: int | None = None, thing: str = "video") -> bytes | str:
+def training(epochs: pd.DataFrame, quantity: str, best_epoch: int | None = None, thing: str = "video") -> Drawn | str:
     """Accuracy or loss over the epochs, of training and validation; a sentence where no epoch has any."""
     lines = [(column, text, colour, style) for column, text, colour, style in (
         (f"train_{quantity}", "training", REAL, "o-"), (f"val_{quantity}", "validation", FAKE, "s--"),
@@ -193,7 +201,7 @@ def training(epochs: pd.DataFrame, quantity: str, best_epoch: int | None = None,
     axes.set_ylabel(f"accuracy of {crops}" if quantity == "accuracy" else "loss (lower is better)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="best")
-    return _svg(figure)
+    return _files(figure)
 
 
 def _figure(n_rows: int, title: str) -> tuple[Figure, list[Axes]]:
@@ -208,11 +216,15 @@ def _axes(title: str) -> tuple[Figure, Axes]:
     return figure, axes[0]
 
 
-def _svg(figure: Figure) -> bytes:
-    """The figure without a date or a version, so that the same drawing is the same file."""
-    target = io.BytesIO()
-    figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
-    return target.getvalue()
+def _files(figure: Figure) -> Drawn:
+    """The figure in each format."""
+    files = {}
+    for suffix, metadata in UNSAID.items():
+        target = io.BytesIO()
+        figure.savefig(target, format=suffix, metadata=metadata, dpi=DPI)
+        files[suffix] = target.getvalue()
+        figure.set_layout_engine(None)  # laid out once is laid out for all
+    return files
 
 
 def _curve(axes: Axes, x: np.ndarray, y: np.ndarray, level: str, label: str, drawstyle: str = "default") -> None:

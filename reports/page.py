@@ -3,7 +3,7 @@
     OUT/report/report.html   one file without any outside request: opens from a mail, prints, works on a phone
     OUT/report/metrics.json  every number of the page, unrounded
     OUT/report/metrics.csv   the same as a long table
-    OUT/report/*.svg         the figures
+    OUT/report/figures/      the figures, each as SVG and PDF for a paper and PNG for a slide
 
 It needs the tables only: no model, no video, no GPU. Same tables, same bytes. The numbers come from classify.metrics;
 this module puts them into words and tables.
@@ -35,6 +35,8 @@ from pipeline.tables import (
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from reports.figures import Drawn
 
 PART = "test"
 SHOWN_ROWS = 100   # of a table on the page; what is left out is counted, and is in the CSV files
@@ -106,7 +108,7 @@ def write_report(out: Path, options: ReportOptions = ReportOptions()) -> dict[st
     Raises TableError where a table is missing, damaged or contradicts another.
     """
     from classify.metrics import evaluate, to_rows, videos_of
-    from reports.figures import draw_all
+    from reports.figures import UNSAID, draw_all
 
     run = read_run(out)
     threshold = float(run.card["threshold"])
@@ -122,17 +124,19 @@ def write_report(out: Path, options: ReportOptions = ReportOptions()) -> dict[st
     html = render(run, metrics, rows, figures, options)
     folder = out / "report"
     for name, drawn in figures.items():
-        if isinstance(drawn, bytes):
-            write_bytes(folder / f"{name}.svg", drawn)
-        else:
-            (folder / f"{name}.svg").unlink(missing_ok=True)  # one of an earlier run would pass for this one's
+        (folder / f"{name}.svg").unlink(missing_ok=True)  # where reports used to put it
+        for suffix in UNSAID:
+            if isinstance(drawn, str):  # one of an earlier run would pass for this one's
+                (folder / "figures" / f"{name}.{suffix}").unlink(missing_ok=True)
+            else:
+                write_bytes(folder / "figures" / f"{name}.{suffix}", drawn[suffix])
     write_table(folder / "metrics.csv", to_rows(metrics), METRICS_CSV)
     write_json(folder / "metrics.json", metrics)
     write_bytes(folder / "report.html", html.encode("utf-8", "backslashreplace"))  # names may hold odd bytes
     return metrics
 
 
-def render(run: Run, metrics: dict[str, Any], rows: pd.DataFrame, figures: dict[str, bytes | str],
+def render(run: Run, metrics: dict[str, Any], rows: pd.DataFrame, figures: dict[str, Drawn | str],
            options: ReportOptions) -> str:
     """The page as HTML text; rows as of `classify.metrics.videos_of`, figures as of `reports.figures.draw_all`."""
     import jinja2
@@ -145,8 +149,8 @@ def render(run: Run, metrics: dict[str, Any], rows: pd.DataFrame, figures: dict[
     wrong = wrong.assign(far=(wrong["score"] - metrics["threshold"]).abs()).sort_values(
         ["far", "video_id"], ascending=[False, True])
     audit = {key: value for key, value in run.audit.items() if key != "warnings"}
-    pictures = {name: "data:image/svg+xml;base64," + base64.b64encode(drawn).decode()
-                if isinstance(drawn, bytes) else None for name, drawn in figures.items()}
+    pictures = {name: "data:image/svg+xml;base64," + base64.b64encode(drawn["svg"]).decode()
+                if not isinstance(drawn, str) else None for name, drawn in figures.items()}
     captions = {name: caption.format(metrics["thing"]) for name, caption in CAPTIONS.items()
                 if metrics["thing"] == "video" or not name.endswith("_frames")}
     notes: dict[str, int] = {}  # reason -> its number, in the order the page comes to them

@@ -100,7 +100,8 @@ def test_the_report_speaks_of_pictures(small):
         assert other not in text, other
     as_picture, as_frame = (metrics[level]["all"]["left_out"]["metrics"]["auc"] for level in ("video", "frame"))
     assert as_picture["value"] == as_frame["value"] and as_frame["low"] is None
-    assert (small / "report/roc.svg").is_file() and not (small / "report/histogram_frames.svg").exists()
+    assert (small / "report/figures/roc.svg").is_file()
+    assert not (small / "report/figures/histogram_frames.svg").exists()
 
 
 def test_new_pictures_are_judged_one_by_one(small, tmp_path, capsys):

@@ -112,12 +112,26 @@ def test_an_odd_name_among_the_wrong_calls_is_shown_as_it_is(tmp_path):
     assert "<b>&" not in page(out) and ODD in html.unescape(page(out))
 
 
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_figures_are_files_that_a_paper_can_use_and_say_nothing_of_when_they_were_made(run):
+    figures = run / "report/figures"
+    for name in {path.stem for path in figures.iterdir()}:
+        svg, pdf, png = ((figures / f"{name}.{suffix}").read_bytes() for suffix in ("svg", "pdf", "png"))
+        assert b"<svg" in svg and b"dc:date" not in svg
+        assert pdf.startswith(b"%PDF") and b"CreationDate" not in pdf and b"/Type3" not in pdf
+        assert png.startswith(b"\x89PNG") and b"tEXt" not in png
+        assert int.from_bytes(png[16:20], "big") == 1000
+
+
 def test_the_same_tables_give_the_same_bytes(run, tmp_path):
     again = run_folder(tmp_path, names={7: ODD}, audit={"warnings": ["a <i>loud</i> warning"]})
     for _ in range(2):
         write_report(again, ReportOptions("How well & fair"))
-    names = sorted(path.name for path in (run / "report").iterdir())
-    assert names == sorted(path.name for path in (again / "report").iterdir()) and len(names) == 12
+    names = files(run / "report")
+    assert names == files(again / "report") and len(names) == 3 + 9 * 3 and "figures/roc.pdf" in names
     for name in names:
         assert (run / "report" / name).read_bytes() == (again / "report" / name).read_bytes(), name
 
@@ -156,10 +170,12 @@ def test_a_corpus_too_small_for_a_number_gets_a_page_that_says_why(tmp_path, cas
 def test_a_figure_of_an_earlier_run_does_not_stay_behind(tmp_path):
     out = run_folder(tmp_path, n=8)
     write_report(out)
-    assert (out / "report/epochs_loss.svg").is_file()
+    assert (out / "report/figures/epochs_loss.svg").is_file()
     (out / "model/epochs.csv").unlink()
+    (out / "report/roc.svg").touch()  # where an older version put it
     write_report(out)
-    assert not (out / "report/epochs_loss.svg").exists() and "no table of epochs" in page(out)
+    assert not [name for name in files(out / "report") if "epochs_loss" in name] and "no table of epochs" in page(out)
+    assert not (out / "report/roc.svg").exists()
 
 
 def test_a_card_and_an_audit_with_next_to_nothing_in_them_still_make_a_page(tmp_path):
