@@ -22,7 +22,7 @@ TRAIN_OPTIONS := RECIPE BACKBONE WEIGHTS SIZE CENTRE HIDDEN DROPOUT EPOCHS LR HE
 TRAIN_SWITCHES := FLIP PLATEAU COSINE SPECTRUM METHODS
 TRAIN_RUNNING := DEVICE
 SCORE_RUNNING := DEVICE BATCH
-REPORT_OPTIONS := TITLE
+REPORT_OPTIONS := TITLE AGAINST
 
 # Only what stands on make's command line counts: a SIZE or TEST of the environment is somebody else's.
 given = $(if $(filter command,$(firstword $(origin $(1)))),$($(1)))
@@ -81,7 +81,7 @@ train: $(MODEL) ## train a network on the training crops (RESUME=1 goes on with 
 
 score: $(OUT)/scores/videos.csv ## score the held-out videos
 
-report: $(OUT)/report/report.html ## metrics, figures and one page
+report: $(OUT)/report/report.html ## metrics, figures and one page (AGAINST=dir: compared with an earlier run's OUT)
 
 augment-sheet: $(OUT)/faces/videos.csv $(OUT)/split.csv ## draw what training with these options sees of some crops: OUT/augment.png
 	@$(RUN) classify.augment_sheet --out $(OUT) $(call flags,$(TRAIN_OPTIONS)) $(call either,$(TRAIN_SWITCHES))
@@ -114,7 +114,8 @@ ensemble: setup ## checkpoints of one split that judge together: make ensemble M
 $(OUT)/scores/videos.csv: $(MODEL)
 	@$(RUN) classify.score --out $(OUT) --model $< $(call flags,$(SCORE_RUNNING))
 
-$(OUT)/report/report.html: $(OUT)/scores/videos.csv $(OUT)/.options/report
+$(OUT)/report/report.html: $(OUT)/scores/videos.csv $(OUT)/.options/report \
+  $(if $(call given,AGAINST),$(wildcard $(AGAINST)/scores/videos.csv))
 	@$(RUN) reports.page --out $(OUT) $(call flags,$(REPORT_OPTIONS))
 
 # A stamp of the options that a stage reads, rewritten only when they change.

@@ -5,8 +5,8 @@
     OUT/report/metrics.csv   the same as a long table
     OUT/report/figures/      the figures, each as SVG and PDF for a paper and PNG for a slide
 
-It needs the tables only: no model, no video, no GPU. Same tables, same bytes. The numbers come from classify.metrics;
-this module puts them into words and tables.
+It needs tables and stored crops only: no model, no video, no GPU. Same tables and crops, same bytes. The numbers come
+from classify.metrics, .worst and .against; this module and findings.py put them into words and tables.
 """
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from pipeline.tables import (
     write_json,
     write_table,
 )
+from reports.findings import WORDS, count, findings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,21 +41,10 @@ if TYPE_CHECKING:
 
 PART = "test"
 SHOWN_ROWS = 100   # of a table on the page; what is left out is counted, and is in the CSV files
-MIN_FAKES = 5      # of a method, before a finding calls it the hardest or the easiest
+METRICS_AGAINST = ("accuracy", "balanced_accuracy", "auc", "recall", "precision", "eer", "log_loss")
+SHOWN_FACES = 40   # false calls with a face: some 5 KB each
 METRICS_CSV = {"level": "str", "subset": "str", "counting": "str", "metric": "str", "value": "float64",
                "low": "float64", "high": "float64", "n": "int64", "reason": "str"}
-# Order and words of the page: name, heading, what it means.
-WORDS = {
-    "accuracy": ("Accuracy", "share of calls that are right"),
-    "balanced_accuracy": ("Balanced accuracy", "mean of the share of reals and the share of fakes called right"),
-    "auc": ("AUC", "share of pairs of a fake and a real in which the fake scores higher; 0.5 is guessing"),
-    "recall": ("Recall", "share of fakes called FAKE"),
-    "precision": ("Precision", "share of fakes among those called FAKE; hangs on the share of fakes in the corpus"),
-    "f1": ("F1", "harmonic mean of precision and recall; hangs on the share of fakes"),
-    "ap": ("AP", "area under precision against recall; hangs on the share of fakes"),
-    "eer": ("EER", "error rate where as many reals as fakes are called wrong; lower is better"),
-    "log_loss": ("Log-loss", "mean of -ln(P of the true class); lower is better, always saying 0.5 gives 0.693"),
-}
 CAPTIONS = {
     "confusion": "Calls and failures", "roc": "ROC", "precision_recall": "Precision and recall",
     "histogram_videos": "Scores of {}s", "histogram_frames": "Scores of frames",
@@ -68,6 +58,7 @@ class ReportOptions:
     """What the page says beyond its numbers."""
 
     title: str = option("Real or fake: how well the model tells", "heading of the page")
+    against: str | None = option(None, "folder (OUT) of an earlier run to compare with, on the test videos of both")
 
 
 @dataclass(frozen=True)
@@ -88,9 +79,7 @@ def read_run(out: Path) -> Run:
     """Read what a report needs from a run's folder. Raises TableError for the first thing missing or damaged."""
     import pandas as pd
 
-    card = _read_record(out / "scores" / "run.json")
-    if not isinstance(card.get("threshold"), (int, float)):
-        raise TableError(f"{out / 'scores' / 'run.json'} has no threshold: score the videos again")
+    card = _read_card(out)
     epochs, path = None, out / "model" / "epochs.csv"
     if path.is_file():
         try:
@@ -108,6 +97,7 @@ def write_report(out: Path, options: ReportOptions = ReportOptions()) -> dict[st
     Raises TableError where a table is missing, damaged or contradicts another.
     """
     from classify.metrics import evaluate, to_rows, videos_of
+    from classify.worst import false_calls, methods, people
     from reports.figures import UNSAID, draw_all
 
     run = read_run(out)
@@ -120,8 +110,12 @@ def write_report(out: Path, options: ReportOptions = ReportOptions()) -> dict[st
     rows = videos_of(run.video_scores, PART, threshold, originals)
     faces = run.frame_scores.merge(rows[["video_id", "label"]], on="video_id")
     figures = draw_all(metrics, rows, faces, run.epochs, run.card.get("best_epoch"))
+    metrics["worst"] = {"methods": methods(rows),
+                        "people": people(rows, dict(zip(run.index["video_id"], run.index["target_id"])))}
+    metrics["against"] = compared(rows, Path(options.against), metrics["thing"]) if options.against else None
     metrics["findings"] = findings(metrics)
-    html = render(run, metrics, rows, figures, options)
+    wrong = false_calls(rows, run.frame_scores, out / "faces", threshold, SHOWN_FACES)
+    html = render(run, metrics, rows, wrong, figures, options)
     folder = out / "report"
     for name, drawn in figures.items():
         (folder / f"{name}.svg").unlink(missing_ok=True)  # where reports used to put it
@@ -136,19 +130,31 @@ def write_report(out: Path, options: ReportOptions = ReportOptions()) -> dict[st
     return metrics
 
 
-def render(run: Run, metrics: dict[str, Any], rows: pd.DataFrame, figures: dict[str, Drawn | str],
-           options: ReportOptions) -> str:
-    """The page as HTML text; rows as of `classify.metrics.videos_of`, figures as of `reports.figures.draw_all`."""
+def compared(rows: pd.DataFrame, earlier: Path, thing: str) -> dict[str, Any]:
+    """The comparison of `rows` (of `videos_of`) with the run in folder `earlier`. Raises TableError."""
+    from classify.against import against
+    from classify.metrics import videos_of
+
+    card = _read_card(earlier)
+    there = videos_of(read_table(earlier / "scores" / "videos.csv", VIDEO_SCORES), PART, float(card["threshold"]))
+    try:
+        return {"out": str(earlier), "model_id": card.get("model_id"), "thing": thing, **against(rows, there)}
+    except TableError as error:
+        raise TableError(f"AGAINST={earlier}: {error}") from None
+
+
+def render(run: Run, metrics: dict[str, Any], rows: pd.DataFrame, wrong: list[dict[str, Any]],
+           figures: dict[str, Drawn | str], options: ReportOptions) -> str:
+    """The page as HTML text; rows as of `classify.metrics.videos_of`, wrong as of `classify.worst.false_calls`, figures
+    as of `reports.figures.draw_all`."""
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
                                      undefined=jinja2.StrictUndefined)
     environment.filters["number"] = show_number
     template = environment.from_string((Path(__file__).parent / "page.html").read_text(encoding="utf-8"))
-    wrong = rows[rows["judged"] & (rows["call"] != rows["label"])]
-    wrong = wrong.assign(far=(wrong["score"] - metrics["threshold"]).abs()).sort_values(
-        ["far", "video_id"], ascending=[False, True])
     audit = {key: value for key, value in run.audit.items() if key != "warnings"}
+    environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
     pictures = {name: "data:image/svg+xml;base64," + base64.b64encode(drawn["svg"]).decode()
                 if not isinstance(drawn, str) else None for name, drawn in figures.items()}
     captions = {name: caption.format(metrics["thing"]) for name, caption in CAPTIONS.items()
@@ -158,43 +164,11 @@ def render(run: Run, metrics: dict[str, Any], rows: pd.DataFrame, figures: dict[
         title=options.title, metrics=metrics, words=WORDS, captions=captions, pictures=pictures, figures=figures,
         warnings=warnings(run), outcomes=outcomes(run), parts=parts(run), audit=audit, card=run.card,
         note=lambda reason: notes.setdefault(reason, len(notes) + 1), notes=notes,
-        wrong=wrong.head(SHOWN_ROWS).to_dict("records"), n_wrong=len(wrong),
+        wrong=wrong, n_wrong=len(wrong), shown_faces=SHOWN_FACES, columns=METRICS_AGAINST,
+        sorted_methods=[(row["name"], metrics["video"]["methods"][row["name"]])
+                        for row in metrics["worst"]["methods"]],
         failed=rows[~rows["judged"]].head(SHOWN_ROWS).to_dict("records"), n_failed=int((~rows["judged"]).sum()),
         shown=SHOWN_ROWS)
-
-
-def findings(metrics: dict[str, Any]) -> list[str]:
-    """The result in sentences, most important first; every number is one of `metrics`, rounded."""
-    n, counted, thing = metrics["n"], metrics["video"]["all"], metrics["thing"]
-    left_out, as_wrong = counted["left_out"], counted["as_wrong"]
-    confusion, got = left_out["confusion"], left_out["metrics"]
-    lines = [f"{_count(n['videos'], metrics['part'] + ' ' + thing)}: {n['real']} real and {n['fake']} fake. "
-             + (f"{n['judged']} were judged, {n['failed']} could not be ({n['failed_real']} real, {n['failed_fake']} "
-                "fake)." if n["failed"] else "All were judged." if n["videos"] else "There is nothing to measure.")]
-    if n["judged"]:
-        called = [f"{confusion[label + '_as_fake']} of {_count(left_out['n_' + label], label)}"
-                  for label in ("fake", "real") if left_out["n_" + label]]
-        lines.append(f"Accuracy {show_cell(got['accuracy'])}: {' and '.join(called)} called FAKE. Balanced accuracy "
-                     f"{show_cell(got['balanced_accuracy'])}.")
-    lines.append(f"AUC {show_cell(got['auc'])}" + (
-        ": in that share of pairs the fake scores higher than the real." if got["auc"]["value"] is not None else "."))
-    if n["failed"]:
-        lines.append(f"With failed {thing}s counted as wrong calls: accuracy "
-                     f"{show_cell(as_wrong['metrics']['accuracy'])}, AUC {show_cell(as_wrong['metrics']['auc'])}.")
-    methods = {name: countings["left_out"] for name, countings in metrics["video"]["methods"].items()}
-    aucs = sorted((block["metrics"]["auc"]["value"], name) for name, block in methods.items()
-                  if block["metrics"]["auc"]["value"] is not None and block["n_fake"] >= MIN_FAKES)
-    if len(aucs) > 1 and aucs[-1][0] - aucs[0][0] >= .001:
-        (worst, hard), (best, easy) = aucs[0], aucs[-1]
-        lines.append(f"Of {len(aucs)} methods {hard} is told worst (AUC {worst:.3f}) and {easy} best ({best:.3f}).")
-    without: dict[str, list[str]] = {}  # why a value has no interval -> the metrics above that lack one
-    for name in ("accuracy", "balanced_accuracy", "auc"):
-        if got[name]["value"] is not None and got[name]["reason"]:
-            without.setdefault(got[name]["reason"], []).append(WORDS[name][0])
-    lines += [f"{', '.join(names)}: {reason}." for reason, names in without.items()]
-    if left_out["note"]:
-        lines.append(f"The intervals are {left_out['note']}.")
-    return lines
 
 
 def warnings(run: Run) -> list[str]:
@@ -207,10 +181,10 @@ def warnings(run: Run) -> list[str]:
     held_out = set(run.split.loc[run.split["part"] == PART, "video_id"])
     scored = set(run.video_scores.loc[run.video_scores["part"] == PART, "video_id"])
     if held_out - scored:
-        lines.append(f"{_count(len(held_out - scored), f'test {thing}')} of the split without a row among the scores, "
+        lines.append(f"{count(len(held_out - scored), f'test {thing}')} of the split without a row among the scores, "
                      f"so in no number here: {min(held_out - scored)} for one.")
     if scored - held_out:
-        lines.append(f"{_count(len(scored - held_out), f'scored test {thing}')} outside the split's test part: "
+        lines.append(f"{count(len(scored - held_out), f'scored test {thing}')} outside the split's test part: "
                      f"{min(scored - held_out)} for one.")
     return lines
 
@@ -239,15 +213,6 @@ def parts(run: Run) -> list[dict[str, Any]]:
             for part, rows in sorted(run.split.groupby("part"), key=lambda p: (order + [p[0]]).index(p[0]))]
 
 
-def show_cell(cell: dict[str, Any]) -> str:
-    """`0.833 (95 % interval 0.700 to 0.930)`, `0.833` where there is no interval, or `n/a (no fake among …)`."""
-    if cell["value"] is None:
-        return f"n/a ({cell['reason']})"
-    if cell["low"] is not None:
-        return f"{cell['value']:.3f} (95 % interval {cell['low']:.3f} to {cell['high']:.3f})"
-    return f"{cell['value']:.3f}"
-
-
 def show_number(value: Any) -> str:
     """A value of a record for people: 4 digits, yes and no, n/a for nothing."""
     if value is None or value == "":
@@ -257,8 +222,11 @@ def show_number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _count(n: int, word: str) -> str:
-    return f"{n} {word}" + ("" if n == 1 else "s")
+def _read_card(out: Path) -> dict[str, Any]:
+    card = _read_record(out / "scores" / "run.json")
+    if not isinstance(card.get("threshold"), (int, float)):
+        raise TableError(f"{out / 'scores' / 'run.json'} has no threshold: score the videos again")
+    return card
 
 
 def _read_record(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -136,6 +137,35 @@ def test_the_same_tables_give_the_same_bytes(run, tmp_path):
         assert (run / "report" / name).read_bytes() == (again / "report" / name).read_bytes(), name
 
 
+def test_faces_and_an_earlier_run_are_in_the_page_the_same_each_time_and_every_number_is_a_metric(tmp_path):
+    out, earlier = run_folder(tmp_path / "new", n=40), run_folder(tmp_path / "old", n=44, failed=0, spread=.4)
+    crop = np.random.default_rng(0).integers(0, 255, (224, 224, 3), dtype=np.uint8)
+    for name in read_run(out).frame_scores["crop"]:
+        cv2.imwrite(str(out / "faces" / name), crop)
+    options = ReportOptions(against=str(earlier))
+    metrics = write_report(out, options)
+    text, found = page(out), metrics["against"]
+    n_wrong = sum(metrics["video"]["all"]["left_out"]["confusion"][k] for k in ("real_as_fake", "fake_as_real"))
+    assert 0 < n_wrong == text.count('src="data:image/jpeg;base64,') and f"False calls: {n_wrong}" in text
+    assert (found["n"], found["only_here"], found["only_there"], found["not_judged"]) == (38, 0, 4, 2)
+    assert f"Became right: {len(found['mended'])}" in text and f"Became wrong: {len(found['spoiled'])}" in text
+    assert f"{found['metrics']['auc']['there']:.3f} before, {found['metrics']['auc']['here']:.3f} now" in text
+    assert text.index("By method, worst first") < text.index("<h2>Numbers")
+    assert [m["share"] for m in metrics["worst"]["methods"]] == sorted(m["share"] for m in metrics["worst"]["methods"])
+    write_report(out, options)
+    assert page(out) == text
+
+
+@pytest.mark.parametrize("wrong, message", [("missing", "missing/scores/run.json does not exist"),
+                                            ("other", "other: the two runs have no test video in common")])
+def test_an_earlier_run_that_cannot_be_compared_is_refused_in_one_line(tmp_path, capsys, wrong, message):
+    out = run_folder(tmp_path / "new", n=4)
+    run_folder(tmp_path / "other", n=4, names={i: f"x{i}.mp4" for i in range(4)})
+    assert main(["--out", str(out), "--against", str(tmp_path / wrong)]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1 and message in captured.err and not (out / "report").exists()
+
+
 def test_the_page_of_a_demo_says_so_first_and_the_page_of_a_corpus_does_not(run, tmp_path):
     out = run_folder(tmp_path, n=8, card={"demo": True})
     write_report(out)
@@ -147,7 +177,7 @@ def test_the_page_of_a_demo_says_so_first_and_the_page_of_a_corpus_does_not(run,
 
 def test_verdicts_are_upper_case_for_people(run):
     text = page(run)
-    assert "<td>FAKE</td>" in text and "higher is faker" in text and "this corpus" in text
+    assert "</b> at 0." in text and "called FAKE" in text and "higher is faker" in text and "this corpus" in text
 
 
 @pytest.mark.parametrize("case, finding", [
