@@ -175,6 +175,13 @@ def test_the_page_of_a_demo_says_so_first_and_the_page_of_a_corpus_does_not(run,
     assert "drawn faces" not in page(run)
 
 
+def test_a_model_with_a_band_says_that_undecided_videos_count_as_not_judged(run, tmp_path):
+    out = run_folder(tmp_path, n=8, card={"calibration": {"low": .4, "high": .5}})
+    write_report(out)
+    assert "the band in which this model cannot tell; such videos count as not" in page(out)
+    assert "in which this model cannot tell" not in page(run)
+
+
 def test_verdicts_are_upper_case_for_people(run):
     text = page(run)
     assert "</b> at 0." in text and "called FAKE" in text and "higher is faker" in text and "this corpus" in text
