@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Iterator
 
-from classify.video import SHIPPED, by, fact_lines, judge_each, printable
-from pipeline.errors import OptionsError, command
+from classify.video import SHIPPED, add_sheet, by, explained, fact_lines, judge_each, one_each, printable
+from pipeline.errors import command
 
 PANEL_PX = 480  # height of each of the two halves of --picture
 
@@ -88,6 +88,7 @@ def main(argv: list[str] | None = None) -> int:
                       "line; a killed run goes on. Where folders tell what is fake: recall per method, worst first")
     parser.add_argument("--picture", type=Path, metavar="FILE.png",
                         help="write what was looked at: the picture with its box, and what the network saw")
+    add_sheet(parser, "picture")
     parser.add_argument("-v", "--verbose", action="store_true", help="also what the file says of itself (metadata)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default auto)")
     arguments = parser.parse_args(argv)
@@ -96,8 +97,7 @@ def main(argv: list[str] | None = None) -> int:
 
     read_card(arguments.model)  # says what is missing before seconds of imports
     paths = list(pictures(arguments.paths))
-    if arguments.picture and len(paths) > 1:
-        raise OptionsError(f"--picture is one file and these are {len(paths)} pictures: name one")
+    one_each(arguments, paths, "picture")
     from classify.verdict import Judge
     from pipeline.tables import write_bytes
 
@@ -105,11 +105,13 @@ def main(argv: list[str] | None = None) -> int:
     if judge.card.get("demo"):
         print("note: this model was trained on drawn faces, it knows nothing about real pictures", file=sys.stderr)
 
+    sheet = explained(judge, arguments) if arguments.report else None
+
     def judged(path: str):
         verdict, look = judge.judge_picture(path)
         if arguments.picture:
             write_bytes(arguments.picture, draw(verdict, look))
-        return verdict
+        return sheet(path) if sheet else verdict
 
     if arguments.csv:
         from classify.batch import judge_to_csv

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator
 
-from pipeline.errors import PipelineError, VideoError, command, fail
+from pipeline.errors import OptionsError, PipelineError, VideoError, command, fail
 
 SHIPPED = Path(__file__).with_name("detector.safetensors")  # what judges where no model is named
 BAR = 24  # characters of a full bar
@@ -86,6 +86,51 @@ def judge_each(paths: Iterable[str], judge: Callable[[str], Any], lines: Callabl
     return failed
 
 
+def add_sheet(parser: argparse.ArgumentParser, thing: str) -> None:
+    parser.add_argument("--report", type=Path, metavar="SHEET.html", help=f"also write a page about this {thing}: "
+                        "verdict in words, every face with what moved its score, what the file says of itself; .png "
+                        "for a slide")
+
+
+def one_each(arguments: argparse.Namespace, paths: list[str], thing: str) -> None:
+    """Raises OptionsError for files that cannot be written as asked: before minutes of judging."""
+    for name in ("report", "annotate", "picture"):
+        target = getattr(arguments, name, None)
+        if target is None:
+            continue
+        if arguments.csv and name != "picture":
+            raise OptionsError(f"--{name} is about one {thing} and --csv about many: leave one out")
+        if len(paths) != 1:
+            raise OptionsError(f"--{name} is one file and these are {len(paths)} {thing}s: name one")
+        if name == "annotate":
+            from classify.annotate import check_annotate
+
+            check_annotate(target, paths[0])
+        elif name == "report":
+            from reports.sheet import check_report
+
+            check_report(target)
+
+
+def explained(judge, arguments: argparse.Namespace) -> Callable[[str], Any]:
+    """A function path -> Verdict that also writes the sheet, and the clip with its boxes, that were asked for."""
+    from classify.evidence import gather
+
+    def judged(path: str):
+        evidence = gather(judge, path, pictures=arguments.report is not None)
+        if arguments.report:
+            from reports.sheet import write_sheet
+
+            write_sheet(arguments.report, evidence, shipped=arguments.model == SHIPPED)
+        if getattr(arguments, "annotate", None):
+            from classify.annotate import annotate
+
+            annotate(arguments.annotate, evidence)
+        return evidence.verdict
+
+    return judged
+
+
 @command
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
@@ -97,6 +142,9 @@ def main(argv: list[str] | None = None) -> int:
     form.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
     form.add_argument("--csv", type=Path, metavar="OUT.csv", help="a row per clip into this table instead of a line; "
                       "a killed run goes on. Where folders tell what is fake: recall per method, worst first")
+    add_sheet(parser, "clip")
+    parser.add_argument("--annotate", type=Path, metavar="OUT.mp4", help="also write the clip with its boxes and "
+                        "scores drawn in, sound kept")
     parser.add_argument("-v", "--verbose", action="store_true", help="also the score of every frame as a bar, and what "
                         "the file says of itself")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default auto)")
@@ -105,6 +153,7 @@ def main(argv: list[str] | None = None) -> int:
     from classify.model import read_card
 
     read_card(arguments.model)  # says what is missing before seconds of imports
+    one_each(arguments, list(clips(arguments.paths)), "clip")
     from classify.verdict import Judge
 
     judge = Judge(arguments.model, arguments.device)
@@ -120,7 +169,8 @@ def main(argv: list[str] | None = None) -> int:
         more = bars(verdict) + fact_lines(verdict.facts or {}) if arguments.verbose else []
         return [line(verdict) + by(arguments.model), *more]
 
-    return judge_each(clips(arguments.paths), judge.judge, None if arguments.json else lines, judge.card["model_id"],
+    judged = explained(judge, arguments) if arguments.report or arguments.annotate else judge.judge
+    return judge_each(clips(arguments.paths), judged, None if arguments.json else lines, judge.card["model_id"],
                       "video")
 
 

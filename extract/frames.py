@@ -96,6 +96,10 @@ class Clip:
             self._add_damage(f"the file ends after {self.duration_s:.1f} of {promised_s:.1f} s")
             self.n_asked = max(self.n_asked, len(time_marks(promised_s - MISSING_END_S, options)))
 
+    def want_all(self) -> None:
+        """Make `frames()` give every frame, not the sampled ones."""
+        self.wanted = list(range(len(self._reader.times_s)))
+
     def frames(self) -> Iterator[Frame]:
         """The sampled frames in display order, but that frames which only a full decode yields come last."""
         read = 0
