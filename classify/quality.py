@@ -30,9 +30,14 @@ class Quality(NamedTuple):
 
     def complaints(self) -> list[str]:
         """What keeps a verdict from being sure, and what to do about it."""
+        small = f"the face is only {self.face_px:.0f} px high: use a version of the clip with more pixels"
+        return [small] * (LEAST_PX <= self.face_px < FACE_PX) + self.unfit()
+
+    def unfit(self) -> list[str]:
+        """What forbids a verdict: faces unlike any that a calibration has seen."""
         found = []
-        if self.face_px < FACE_PX:
-            found.append(f"the face is only {self.face_px:.0f} px high: use a version of the clip with more pixels")
+        if self.face_px < LEAST_PX:
+            found.append(f"the face is only {self.face_px:.0f} px high, at least {LEAST_PX} are needed")
         if self.light < DARK:
             found.append("the face is too dark")
         if self.light > BRIGHT:

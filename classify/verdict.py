@@ -180,7 +180,7 @@ class Judge:
     def _person(self, person: Person, n_read: int, least: int) -> dict[str, Any]:
         """An entry of Verdict.people."""
         from classify.calibration import Calibration
-        from classify.quality import LEAST_PX, quality
+        from classify.quality import quality
 
         scores = self._scores(person.crops)
         seen = None
@@ -188,8 +188,8 @@ class Judge:
             seen = quality([[row[side] for side in ("x0", "y0", "x1", "y1")] for row in person.rows], person.crops)
         verdict, score, reason = decide(scores, self.card, n_read, least, seen.complaints() if seen else ())
         calibration = Calibration.of(self.card)
-        if calibration and score is not None and seen and seen.face_px < LEAST_PX:
-            verdict, reason = "undecided", "; ".join(seen.complaints())
+        if calibration and score is not None and seen and seen.unfit():
+            verdict, reason = "undecided", "; ".join(seen.unfit())
         return {"track": person.track, "where": person.where, "verdict": verdict, "score": score,
                 "probability": round(calibration.probability(score), 6) if calibration and score is not None else None,
                 "reason": reason, "n_faces": len(scores), "quality": seen._asdict() if seen else None,

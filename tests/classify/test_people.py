@@ -14,10 +14,17 @@ def crop(value):
     return np.full((32, 32, 3), value, np.uint8)
 
 
+def textured(number):
+    """A crop of middle light with detail, and its person's number in the first pixel."""
+    picture = np.random.default_rng(0).integers(60, 200, (32, 32, 3), dtype=np.uint8)
+    picture[0, 0] = number
+    return picture
+
+
 def clip(*people):
     """An Extraction of five frames. people: (x in px, frames in which they are seen, side in px), the main one first.
 
-    The crop of a face has its person's number for a colour.
+    The crop of a face has its person's number for a first pixel.
     """
     found = Extraction({"status": "ok", "reason": "", "n_asked": 5, "n_read": 5, "n_faces": 5})
     for frame in range(5):
@@ -26,16 +33,16 @@ def clip(*people):
             found.faces.append({"frame": frame, "face": face, "track": track, "time_s": frame * 3.0, "x0": x, "y0": 10,
                                 "x1": x + .8 * side, "y1": 10 + side})
             if face:
-                found.others[frame, face] = crop(track)
+                found.others[frame, face] = textured(track)
             else:
-                found.crops[frame] = crop(track)
+                found.crops[frame] = textured(track)
     return found
 
 
 def test_two_people_are_two_and_are_told_by_their_side():
     people = people_of(clip((400, range(5), 120), (40, range(1, 5), 90)), 3)
     assert [(p.track, p.where, len(p.rows)) for p in people] == [(0, "on the right", 5), (1, "on the left", 4)]
-    assert all((c == p.track).all() for p in people for c in p.crops)
+    assert all((c[0, 0] == p.track).all() for p in people for c in p.crops)
 
 
 def test_four_people_are_counted_from_the_left():
@@ -92,6 +99,17 @@ def test_a_score_in_the_band_is_undecided_with_what_can_be_done():
 def test_a_calibrated_model_judges_no_face_that_is_too_small(judge):
     verdict, _ = judge._verdict("clip.mp4", clip((400, range(5), LEAST_PX - 2)))
     assert verdict.verdict == "undecided" and f"only {LEAST_PX - 2} px" in verdict.reason
+
+
+@pytest.mark.parametrize("value, why", [(10, "too dark"), (250, "overexposed"), (120, "blurred")])
+def test_a_calibrated_model_judges_no_face_unlike_any_that_its_band_has_seen(judge, value, why):
+    judge._scores = lambda crops: [.9] * len(crops)
+    found = clip((400, range(5), 120))
+    found.crops = {frame: crop(value) for frame in found.crops}
+    verdict, _ = judge._verdict("clip.mp4", found)
+    assert (verdict.verdict, verdict.score) == ("undecided", pytest.approx(.9)) and why in verdict.reason
+    judge.card = {**judge.card, "calibration": None}
+    assert judge._verdict("clip.mp4", found)[0].verdict == "fake"  # a model without a band says what its threshold says
 
 
 def test_quality_of_drawn_faces():
