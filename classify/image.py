@@ -108,6 +108,8 @@ def main(argv: list[str] | None = None) -> int:
     sheet = explained(judge, arguments) if arguments.report else None
 
     def judged(path: str):
+        if sheet and not arguments.picture:
+            return sheet(path)
         verdict, look = judge.judge_picture(path)
         if arguments.picture:
             write_bytes(arguments.picture, draw(verdict, look))

@@ -153,7 +153,8 @@ def main(argv: list[str] | None = None) -> int:
     from classify.model import read_card
 
     read_card(arguments.model)  # says what is missing before seconds of imports
-    one_each(arguments, list(clips(arguments.paths)), "clip")
+    if arguments.report or arguments.annotate:
+        one_each(arguments, list(clips(arguments.paths)), "clip")
     from classify.verdict import Judge
 
     judge = Judge(arguments.model, arguments.device)

@@ -70,6 +70,8 @@ def headline(evidence: Evidence) -> str:
     """The verdict in a sentence."""
     said, thing = evidence.verdict, evidence.thing
     what = "this picture" if thing == "picture" else "the face in this clip"
+    if len(evidence.people) > 1:
+        what = f"a face in this {thing}" if said.verdict == "fake" else f"any face in this {thing}"
     if said.verdict == "fake":
         return f"The model takes {what} for a fake."
     if said.verdict == "real":

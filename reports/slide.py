@@ -69,4 +69,4 @@ def _timeline(axes, evidence: Evidence) -> None:
     if evidence.thing == "picture":
         axes.set_xticks([])
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper right", fontsize=11, framealpha=.9)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=8, fontsize=11, frameon=False)  # above the marks
