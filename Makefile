@@ -41,7 +41,7 @@ $(if $(and $(filter tensorflow,$(call given,FRAMEWORK)),$(filter compare,$(MAKEC
 KERAS := $(filter tensorflow,$(call given,FRAMEWORK))
 MODEL := $(OUT)/model/model.$(if $(KERAS),keras,safetensors)
 
-.PHONY: help setup check index extract split train ensemble score report augment-sheet compare demo detector bench-quality bench-extract bench-train test lint FORCE
+.PHONY: help setup check index extract split train ensemble score report augment-sheet compare demo detector bench-quality bench-extract bench-train serve test lint FORCE
 .DEFAULT_GOAL := help
 
 help:
@@ -154,6 +154,11 @@ bench-extract: setup ## what extraction costs against the usual loop, as ratios 
 
 bench-train: setup ## what a training step costs beside what it must, and beside the usual loops (minutes)
 	@$(RUN) classify.bench $(call flags,BACKBONE SIZE BATCH DEVICE)
+
+# The token goes by the environment: everyone on a machine sees the flags of its processes.
+serve: setup ## the page and the API on http://127.0.0.1:8000 (MODEL=file PORT=; HOST= that others reach wants TOKEN=)
+	@SERVE_TOKEN='$(call given,TOKEN)' $(RUN) serve.app $(call flags,MODEL HOST PORT DEVICE MAX_MB QUEUE TIME_LIMIT \
+	  MEMORY_MB RATE KEEP)
 
 test: setup $(VENV)/moto/.done ## run the tests
 	MOTO_SERVER=$(VENV)/moto/bin/moto_server $(VENV)/bin/python -m pytest

@@ -1,0 +1,170 @@
+"""The routes: judgements to make, fetch, watch and delete; the model, health, metrics; the page and its files."""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any, AsyncIterator
+
+from fastapi import FastAPI, Query, Request
+from fastapi.openapi.utils import get_openapi
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+
+from serve import problems
+from serve.desk import ENDED, Desk, Judgement
+from serve.docs import as_page, described
+from serve.guard import Guard
+from serve.metrics import as_text
+from serve.options import ServeOptions
+from serve.problems import Problem
+from serve.sniff import KINDS
+from serve.uploads import MOST_FILES, OVERHEAD, Receiver
+
+HERE = Path(__file__).parent
+HEARTBEAT_S = 15.0       # seconds after which a silent stream of events shows that it lives
+UPLOAD_S = 900.0         # seconds that an upload may take
+
+
+def shown(desk: Desk, judgement: Judgement) -> dict[str, Any]:
+    """A judgement as its client sees it."""
+    return {"id": judgement.id, "url": f"/v1/judgements/{judgement.id}", "name": judgement.upload.name,
+            "n_bytes": judgement.upload.n_bytes, "state": judgement.state,
+            "before": desk.place(judgement) if judgement.state == "queued" else 0, "n_frames": judgement.n_frames,
+            "result": judgement.result, "problem": judgement.problem}
+
+
+def make_app(model: Path, options: ServeOptions) -> FastAPI:
+    """The app with its worker, which lives from the app's start to its end. Raises CheckpointError.
+
+    model: path of a checkpoint.
+    """
+    from classify.model import read_card
+    from classify.video import SHIPPED
+
+    card = read_card(model)
+    desk, statuses = Desk(model, options), Counter[int]()
+
+    @contextlib.asynccontextmanager
+    async def alive(app: FastAPI) -> AsyncIterator[None]:
+        with tempfile.TemporaryDirectory(prefix="judgements-") as folder:
+            app.state.folder = Path(folder)
+            running = asyncio.create_task(desk.run())
+            yield
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+
+    app = FastAPI(title="Was the face in this video swapped?", version="1", lifespan=alive, docs_url=None,
+                  redoc_url=None)
+    app.state.desk = desk
+    problems.install(app)
+    about = {"model": card["model_id"], "shipped": model == SHIPPED, "demo": bool(card.get("demo")),
+             "threshold": card["threshold"], "crop": card.get("crop", "face"), "max_bytes": options.max_bytes,
+             "max_files": MOST_FILES, "kinds": KINDS}
+    _judgement_routes(app, desk, options)
+    _other_routes(app, desk, about, statuses)
+    app.add_middleware(Guard, options=options, counted=lambda status: statuses.update([status]))
+    app.openapi = lambda: described(get_openapi(  # type: ignore[method-assign]
+        title=app.title, version=app.version, routes=app.routes), bool(options.token))
+    return app
+
+
+def _judgement_routes(app: FastAPI, desk: Desk, options: ServeOptions) -> None:
+    @app.post("/v1/judgements", status_code=202, summary="Have one or several files judged")
+    async def make(request: Request) -> Response:
+        """The field `file`, once or several times. The answer comes before the judgement: follow its Location."""
+        made = [desk.take(upload) for upload in await _received(request, desk, options)]
+        where = made[0].id if len(made) == 1 else "?" + "&".join(f"id={judgement.id}" for judgement in made)
+        location = "/v1/judgements" + (where if where.startswith("?") else f"/{where}")
+        return JSONResponse({"judgements": [shown(desk, judgement) for judgement in made]}, 202,
+                            {"Location": location})
+
+    @app.get("/v1/judgements", summary="Several judgements at once")
+    async def several(id: list[str] = Query(max_length=MOST_FILES)) -> dict[str, Any]:
+        return {"judgements": [shown(desk, desk.get(name)) for name in id]}
+
+    @app.get("/v1/judgements/{id}", summary="State of a judgement and, done, its result")
+    async def one(id: str) -> dict[str, Any]:
+        """`result` is the object that `python -m classify.video --json` prints."""
+        return shown(desk, desk.get(id))
+
+    @app.delete("/v1/judgements/{id}", summary="Cancel a judgement; forget it where it has ended")
+    async def delete(id: str) -> Response:
+        judgement = desk.get(id)
+        return JSONResponse(shown(desk, judgement)) if desk.delete(judgement) else Response(status_code=204)
+
+    @app.get("/v1/judgements/{id}/events", summary="The judgement again at each change, as server-sent events")
+    async def events(id: str) -> Response:
+        judgement = desk.get(id)
+
+        async def told() -> AsyncIterator[str]:
+            while True:
+                changed = judgement.changed
+                yield f"event: state\ndata: {json.dumps(shown(desk, judgement))}\n\n"
+                if judgement.state in ENDED:
+                    return
+                while judgement.changed is changed:
+                    try:
+                        await asyncio.wait_for(changed.wait(), HEARTBEAT_S)
+                    except TimeoutError:
+                        yield ": still here\n\n"
+
+        return StreamingResponse(told(), media_type="text/event-stream")
+
+
+async def _received(request: Request, desk: Desk, options: ServeOptions) -> list[Any]:
+    """The files of a body, which now are the desk's to delete. Raises Problem; then none is left."""
+    admitted = 0
+
+    def admit() -> None:
+        nonlocal admitted
+        desk.admit()
+        admitted += 1
+
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > options.max_bytes + OVERHEAD:
+        raise Problem(413, f"more than {options.max_mb:g} MB are not taken")
+    receiver = Receiver(request.headers.get("content-type", ""), request.app.state.folder, options.max_bytes, admit)
+    try:
+        async with asyncio.timeout(UPLOAD_S):
+            return await receiver.receive(request.stream())
+    except TimeoutError:
+        receiver.discard()
+        raise Problem(408, f"the upload took longer than {UPLOAD_S:g} s") from None
+    except BaseException:  # a client that goes away in the middle, too
+        receiver.discard()
+        raise
+    finally:
+        desk.leave(admitted)
+
+
+def _other_routes(app: FastAPI, desk: Desk, about: dict[str, Any], statuses: Counter[int]) -> None:
+    @app.get("/v1/model", summary="The model that judges, and what may be sent")
+    async def model() -> dict[str, Any]:
+        return about
+
+    @app.get("/healthz", summary="200 when files can be judged, else 503")
+    async def health() -> Response:
+        state = "ready" if desk.ready.is_set() else "broken" if desk.broken else "starting"
+        return JSONResponse({"state": state}, 200 if state == "ready" else 503)
+
+    @app.get("/metrics", response_class=PlainTextResponse, summary="Counters for Prometheus")
+    async def metrics() -> Response:
+        return Response(as_text(desk, statuses), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(as_page(app.openapi()))
+
+    for path, name in (("/", "page.html"), ("/page.js", "page.js"), ("/page.css", "page.css")):
+        app.add_api_route(path, _file(HERE / name), include_in_schema=False)
+
+
+def _file(path: Path) -> Any:
+    async def send() -> Response:
+        return FileResponse(path)
+
+    return send

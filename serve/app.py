@@ -1,0 +1,42 @@
+"""`python -m serve.app`: the page and the API, on this machine unless told otherwise."""
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from classify.video import SHIPPED
+from pipeline.errors import OptionsError, command
+from pipeline.options import add_flags, from_flags
+from serve.options import ServeOptions
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m serve.app", description="Judge clips from a browser or a program: a page at /, the API "
+        "described at /docs. Uploads are deleted once judged.")
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped detector)")
+    add_flags(parser, ServeOptions)
+    arguments = parser.parse_args(argv)
+    arguments.token = arguments.token or os.environ.pop("SERVE_TOKEN", None)
+    options = from_flags(ServeOptions, arguments)
+    try:
+        import uvicorn
+
+        from serve.api import make_app
+    except ImportError as error:
+        raise OptionsError(f"{error.name} is not installed: pip install -e '.[serve]', or make setup") from None
+
+    app = make_app(arguments.model, options)
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    print(f"serve: http://{host}:{options.port}/ judges with {arguments.model.name}; Ctrl-C ends it", flush=True)
+    # No headers of proxies are believed: whoever writes one would choose whose rate is counted.
+    uvicorn.run(app, host=options.host, port=options.port, log_level="warning", proxy_headers=False,
+                server_header=False, timeout_graceful_shutdown=2)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,236 @@
+"""Judgements from their upload to their answer: a bounded queue, one worker process, and what becomes of each.
+
+All of this runs in the server's event loop; only the waiting for the worker is in a thread.
+"""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import secrets
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from serve.options import ServeOptions
+from serve.problems import Problem, as_problem
+from serve.uploads import Upload
+from serve.worker import NO_MEMORY, Task, work
+
+ENDED = ("done", "failed", "cancelled")
+MOST_KEPT = 1000       # judgements that have ended
+START_S = 120.0        # seconds in which a worker must have loaded its model
+GRACE_S = 3.0          # seconds in which a worker must notice a cancellation
+RETRY_S = 5.0          # seconds before a worker that cannot load is tried again
+
+
+@dataclass
+class Judgement:
+    """One file's way. state: queued, decoding, faces, judging, done, failed or cancelled.
+
+    n_frames: that have been read by now. result: the object of `classify.video --json`, when done. problem: a
+    problem+json object, when failed. times: of time.monotonic().
+    """
+
+    id: str
+    upload: Upload
+    state: str = "queued"
+    n_frames: int = 0
+    result: dict[str, Any] | None = None
+    problem: dict[str, Any] | None = None
+    ended_s: float = 0.0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def set(self, **news: Any) -> None:
+        """Change fields, and wake who waits for that. What has ended stays as it is."""
+        if self.state in ENDED:
+            return
+        for name, value in news.items():
+            setattr(self, name, value)
+        if self.state in ENDED:
+            self.ended_s = time.monotonic()
+            self.upload.path.unlink(missing_ok=True)
+        woken, self.changed = self.changed, asyncio.Event()
+        woken.set()
+
+
+class Desk:
+    """Takes uploads, has them judged one after the other, keeps the answers for a while."""
+
+    def __init__(self, model: Path, options: ServeOptions):
+        self.model, self.options = model, options
+        self.judgements: dict[str, Judgement] = {}
+        self.waiting: asyncio.Queue[Judgement] = asyncio.Queue()
+        self.arriving = 0          # uploads on their way
+        self.ended: Counter[str] = Counter()  # by state
+        self.verdicts: Counter[str] = Counter()
+        self.judged_s, self.n_started = 0.0, 0
+        self.begun = False         # whether the worker has told something of the file in hand
+        self.broken = ""           # why no worker can be had
+        self.process: Any = None
+        self.pipe: Any = None
+        self.ready = asyncio.Event()
+
+    def admit(self) -> None:
+        """Keep a place for an upload that begins; `take` or `leave` gives it back. Raises Problem 429."""
+        if self.n_queued + self.arriving >= self.options.queue:
+            raise Problem(429, f"{self.options.queue} files are waiting already: try again later", Retry_After="10")
+        self.arriving += 1
+
+    def leave(self, n: int) -> None:
+        self.arriving -= n
+
+    def take(self, upload: Upload) -> Judgement:
+        judgement = Judgement(secrets.token_urlsafe(16), upload)
+        self._forget_old()
+        self.judgements[judgement.id] = judgement
+        self.waiting.put_nowait(judgement)
+        return judgement
+
+    @property
+    def n_queued(self) -> int:
+        return sum(judgement.state == "queued" for judgement in self.judgements.values())
+
+    def place(self, judgement: Judgement) -> int:
+        """How many are before this one."""
+        before = 0
+        for other in self.judgements.values():
+            if other is judgement:
+                break
+            before += other.state not in ENDED
+        return before
+
+    def get(self, name: str) -> Judgement:
+        """Raises Problem 404."""
+        self._forget_old()
+        if name not in self.judgements:
+            raise Problem(404, f"no judgement {name[:40]!a}: it is unknown, deleted, or older than "
+                               f"{self.options.keep:g} s")
+        return self.judgements[name]
+
+    def delete(self, judgement: Judgement) -> bool:
+        """Cancel it, or forget it where it has ended. Returns whether it was cancelled."""
+        if judgement.state in ENDED:
+            del self.judgements[judgement.id]
+            return False
+        self._end(judgement, state="cancelled")
+        return True
+
+    def _forget_old(self) -> None:
+        ended = [j for j in self.judgements.values() if j.state in ENDED]
+        oldest = time.monotonic() - self.options.keep
+        for number, judgement in enumerate(ended):
+            if judgement.ended_s < oldest or number < len(ended) - MOST_KEPT:
+                del self.judgements[judgement.id]
+
+    def _end(self, judgement: Judgement, **news: Any) -> None:
+        if judgement.state not in ENDED:
+            judgement.set(**news)
+            self.ended[judgement.state] += 1
+
+    # The worker.
+
+    async def run(self) -> None:
+        """Judge what comes, until cancelled."""
+        try:
+            while True:
+                while not self.ready.is_set():
+                    await self._start()
+                judgement = await self.waiting.get()
+                if judgement.state == "queued":
+                    await self._judge(judgement)
+        finally:
+            await self._stop()
+            for judgement in self.judgements.values():
+                self._end(judgement, state="cancelled")
+
+    async def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork would share torch's threads and our sockets
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=work, daemon=True, name="judge", args=(
+            theirs, str(self.model), self.options.device, self.options.memory_mb))
+        await asyncio.to_thread(self.process.start)
+        theirs.close()
+        self.n_started += 1
+        try:
+            said = await self._said(START_S)
+        except (EOFError, OSError):
+            said = None
+        if said and said[0] == "ready":
+            self.broken = ""
+            self.ready.set()
+            return
+        self.broken = said[1] if said else "the worker ended while it loaded the model"
+        print(f"error: {self.broken}", file=sys.stderr)
+        await self._stop()
+        while not self.waiting.empty():
+            self._end(self.waiting.get_nowait(), state="failed", problem=as_problem(503, self.broken))
+        await asyncio.sleep(RETRY_S)
+
+    async def _stop(self) -> None:
+        self.ready.clear()
+        if self.process:
+            self.process.kill()
+            await asyncio.to_thread(self.process.join)
+            self.pipe.close()
+            self.process = None
+
+    async def _said(self, limit_s: float) -> tuple | None:
+        """What the worker says next, None where it says nothing for so long. Raises EOFError where it is dead."""
+        return self.pipe.recv() if await asyncio.to_thread(self.pipe.poll, limit_s) else None
+
+    async def _judge(self, judgement: Judgement, again: bool = True) -> None:
+        """Have one file judged. A worker that dies, hangs or is full of memory is replaced.
+
+        again: whether a worker that dies before it has begun with the file, which then is not to blame, is forgiven.
+        """
+        began, self.begun = time.monotonic(), False
+        try:
+            self.pipe.send(Task(str(judgement.upload.path), judgement.upload.name))
+            judgement.set(state="decoding")
+            good = await self._follow(judgement, began + self.options.time_limit)
+        except (EOFError, OSError):
+            good = False
+        self.judged_s += time.monotonic() - began
+        if good:
+            return
+        await self._stop()
+        if judgement.state not in ENDED and again and not self.begun:
+            await self._start()
+            if self.ready.is_set():
+                return await self._judge(judgement, again=False)
+        self._end(judgement, state="failed", problem=as_problem(
+            500, "the process that judges ended on this file; others are not affected"))
+
+    async def _follow(self, judgement: Judgement, until: float) -> bool:
+        """Until the worker has answered; False where it did not, and must be replaced."""
+        asked_to_stop = False
+        while True:
+            if judgement.state == "cancelled" and not asked_to_stop:
+                with contextlib.suppress(OSError):
+                    self.pipe.send("cancel")
+                asked_to_stop, until = True, min(until, time.monotonic() + GRACE_S)
+            # In short waits, so that a cancellation is passed on at once.
+            if time.monotonic() > until:
+                self._end(judgement, state="failed", problem=as_problem(
+                    422, f"judging it took longer than {self.options.time_limit:g} s, which is the limit"))
+                return False
+            said = await self._said(min(.1, max(0.0, until - time.monotonic())))
+            if said is None:
+                continue
+            if said[0] == "state":
+                self.begun = True
+                judgement.set(state=said[1], n_frames=said[2])
+            elif said[0] == "done":
+                if judgement.state not in ENDED:
+                    self.verdicts[said[1]["verdict"]] += 1
+                self._end(judgement, state="done", result=said[1])
+                return True
+            elif said[0] == "failed":
+                self._end(judgement, state="failed", problem=as_problem(422, said[1]))
+                return said[1] != NO_MEMORY
+            else:
+                return True

@@ -1,0 +1,205 @@
+// The page: a queue of files, one upload at a time, progress from the server's events, results in place.
+"use strict";
+const $ = (id) => document.getElementById(id);
+const KEPT = "recent-judgements", MOST = 20;
+const SAYS = { waiting: "waits for its upload", uploading: "uploading", queued: "waits on the server",
+  decoding: "decoding", faces: "looking for faces", judging: "judging", cancelled: "cancelled", failed: "not judged" };
+const STEPS = { decoding: .55, faces: .7, judging: .9 };  // of the bar; up to .5 is the upload
+let limits = { max_bytes: Infinity }, token = sessionStorage.getItem("token") || "", uploading = false;
+const queue = [];
+
+function make(name, props = {}, ...children) {
+  const element = Object.assign(document.createElement(name), props);
+  element.append(...children);
+  return element;
+}
+
+function headers() { return token ? { Authorization: "Bearer " + token } : {}; }
+
+function say(text) { $("said").textContent = text; }
+
+class Job {
+  constructor(file) {
+    this.file = file; this.state = "waiting"; this.url = ""; this.stop = () => {};
+    this.bar = make("progress", { max: 1, value: 0, ariaLabel: "Progress of " + file.name });
+    this.text = make("p", { className: "dim" });
+    this.button = make("button", { type: "button", textContent: "Cancel", ariaLabel: "Cancel " + file.name });
+    this.button.onclick = () => this.cancel();
+    this.body = make("div", {}, this.bar, this.text);
+    this.item = make("li", {}, make("div", { className: "head" },
+      make("span", { className: "name", textContent: file.name }), this.button), this.body);
+    $("jobs").append(this.item);
+    this.show("waiting", 0);
+  }
+
+  show(state, share, more = "") {
+    this.state = state; this.bar.value = share; this.text.textContent = SAYS[state] + more;
+  }
+
+  cancel() {
+    if (this.ended) { this.item.remove(); return; }
+    if (this.url) fetch(this.url, { method: "DELETE", headers: headers() }).catch(() => {});
+    this.end("cancelled"); this.stop();
+    this.text.textContent = SAYS.cancelled;
+    say(this.file.name + ": cancelled");
+  }
+
+  end(state) {
+    this.ended = true; this.state = state; this.bar.remove();
+    this.button.textContent = "Remove"; this.button.ariaLabel = "Remove " + this.file.name;
+  }
+
+  fail(text) {
+    if (this.ended) return;
+    this.end("failed"); this.text.className = "wrong"; this.text.textContent = "Not judged: " + text;
+    say(this.file.name + ": not judged, " + text);
+  }
+
+  run() {
+    if (this.file.size > limits.max_bytes)
+      return Promise.resolve(this.fail(`it is larger than ${Math.round(limits.max_bytes / 1e6)} MB`));
+    return new Promise((done) => {
+      const request = new XMLHttpRequest(), body = new FormData();  // fetch tells nothing of an upload's progress
+      body.append("file", this.file);
+      request.open("POST", "/v1/judgements");
+      for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
+      request.upload.onprogress = (e) => { if (!this.ended) this.show("uploading", .5 * e.loaded / (e.total || 1)); };
+      request.onerror = () => { this.fail("the server cannot be reached"); done(); };
+      request.onabort = done;
+      request.onload = () => {
+        let said = {};
+        try { said = JSON.parse(request.responseText); } catch { /* said by the status */ }
+        if (request.status === 401) askForToken();
+        if (request.status !== 202) this.fail(said.detail || "status " + request.status);
+        else if (!this.ended) { this.url = said.judgements[0].url; this.follow(); }
+        done();
+      };
+      this.stop = () => request.abort();
+      request.send(body);
+    });
+  }
+
+  async follow() {  // not EventSource: that cannot send the token
+    const control = new AbortController();
+    this.stop = () => control.abort();
+    for (let tries = 0; tries < 5 && !this.ended; tries++) {
+      try {
+        const answer = await fetch(this.url + "/events", { headers: headers(), signal: control.signal });
+        if (!answer.ok) return this.fail((await answer.json()).detail);
+        const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+        for (let text = ""; ;) {
+          const { value, done } = await reader.read();
+          if (done) break;
+          const events = (text += value).split("\n\n");
+          text = events.pop();
+          for (const event of events) {
+            const data = event.split("\n").find((line) => line.startsWith("data: "));
+            if (data) this.told(JSON.parse(data.slice(6)));
+          }
+        }
+      } catch { /* tried again below */ }
+      if (!this.ended) await new Promise((go) => setTimeout(go, 1000));
+    }
+    this.fail("the connection was lost");
+  }
+
+  told(said) {
+    if (this.ended) return;
+    if (said.state === "done") return this.done(said.result);
+    if (said.state === "failed") return this.fail(said.problem.detail);
+    if (said.state === "cancelled") { this.end("cancelled"); this.text.textContent = SAYS.cancelled; return; }
+    const more = said.state === "queued" && said.before ? `, ${said.before} before it`
+      : said.n_frames ? `, ${said.n_frames} frames` : "";
+    this.show(said.state, STEPS[said.state] || .5, more);
+  }
+
+  done(result) {
+    this.end("done"); this.text.remove();
+    this.body.append(...shown(result));
+    say(`${this.file.name}: ${result.verdict}`);
+    remember(result);
+  }
+}
+
+function shown(result) {
+  const score = result.score === null ? "no score"
+    : `score ${result.score.toFixed(3)}, fake from ${result.threshold.toFixed(3)}`;
+  const parts = [make("p", { className: "verdict " + result.verdict, textContent: result.verdict.toUpperCase() })];
+  if (result.reason) parts.push(make("p", { textContent: result.reason }));
+  parts.push(make("p", { className: "dim",
+    textContent: `${score}; a face in ${result.n_faces} of ${result.n_read} frames; model ${result.model}` }));
+  if (result.frames.length) parts.push(frames(result));
+  const facts = Object.entries(result.facts || {}).filter(([, v]) => v !== "" && v !== null);
+  if (facts.length) parts.push(make("details", {}, make("summary", { textContent: "What the file says of itself" }),
+    make("p", { className: "dim", textContent: "Claims, easily forged; no verdict rests on them." }),
+    make("dl", {}, ...facts.flatMap(([name, value]) => [make("dt", { textContent: name.replaceAll("_", " ") }),
+      make("dd", { textContent: typeof value === "object" ? JSON.stringify(value) : String(value) })]))));
+  return parts;
+}
+
+function frames(result) {
+  const rows = result.frames.map((frame) => make("tr", {},
+    make("th", { scope: "row", textContent: frame.time_s.toFixed(2) + " s" }),
+    make("td", { textContent: frame.score.toFixed(3) }),
+    make("td", {}, make("meter", { min: 0, max: 1, value: frame.score,
+      ariaLabel: `score ${frame.score.toFixed(3)} at ${frame.time_s.toFixed(2)} s` }))));
+  return make("details", { open: true }, make("summary", { textContent: "Score of each frame, higher is faker" }),
+    make("table", { className: "frames" }, make("tbody", {}, ...rows)));
+}
+
+function recent() {
+  try { return JSON.parse(localStorage.getItem(KEPT)) || []; } catch { return []; }
+}
+
+function remember(result) {
+  const kept = [{ at: Date.now(), result }, ...recent()].slice(0, MOST);
+  try { localStorage.setItem(KEPT, JSON.stringify(kept)); } catch { /* full, or forbidden: nothing is kept */ }
+}
+
+function showRecent() {
+  const kept = recent();
+  $("past").hidden = !kept.length;
+  $("recent").replaceChildren(...kept.map(({ at, result }) => make("li", {}, make("details", {},
+    make("summary", { className: "name", textContent: `${result.path}: ${result.verdict}, ${new Date(at).toLocaleString()}` }),
+    ...shown(result)))));
+}
+
+function add(files) {
+  for (const file of files) queue.push(new Job(file));
+  pump();
+}
+
+async function pump() {
+  if (uploading) return;
+  uploading = true;
+  for (let job; (job = queue.shift());) if (!job.ended) await job.run();
+  uploading = false;
+}
+
+function askForToken() { $("access").hidden = false; $("token").focus(); }
+
+async function begin() {
+  try {
+    const answer = await fetch("/v1/model", { headers: headers() });
+    if (answer.status === 401) return askForToken();
+    limits = await answer.json();
+    $("access").hidden = true;
+    $("about").textContent = `An opinion of a network about pixels, not evidence. Model: ${limits.model}`
+      + (limits.demo ? ", trained on drawn faces: it knows nothing about real videos" : "")
+      + `. Up to ${Math.round(limits.max_bytes / 1e6)} MB a file, deleted once judged.`;
+  } catch { say("The server cannot be reached."); }
+}
+
+$("file").onchange = (event) => { add([...event.target.files]); event.target.value = ""; };
+$("access").onsubmit = (event) => {
+  event.preventDefault(); token = $("token").value; sessionStorage.setItem("token", token); begin();
+};
+$("forget").onclick = () => { localStorage.removeItem(KEPT); showRecent(); };
+addEventListener("dragover", (event) => { event.preventDefault(); $("drop").classList.add("over"); });
+addEventListener("dragleave", (event) => { if (!event.relatedTarget) $("drop").classList.remove("over"); });
+addEventListener("drop", (event) => {
+  event.preventDefault(); $("drop").classList.remove("over"); add([...event.dataTransfer.files]);
+});
+addEventListener("paste", (event) => { if (event.clipboardData.files.length) add([...event.clipboardData.files]); });
+showRecent();
+begin();

@@ -1,0 +1,53 @@
+"""What goes wrong, as application/problem+json (RFC 9457)."""
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+
+class Problem(Exception):
+    """A request that is refused. status: of HTTP. detail: what, and what to do. headers: of the answer."""
+
+    def __init__(self, status: int, detail: str, **headers: str):
+        super().__init__(detail)
+        self.status, self.detail = status, detail
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def as_problem(status: int, detail: str) -> dict[str, Any]:
+    return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+
+
+def answer(problem: Problem) -> JSONResponse:
+    return JSONResponse(as_problem(problem.status, problem.detail), problem.status, problem.headers,
+                        "application/problem+json")
+
+
+def install(app: FastAPI) -> None:
+    """Every error of the app leaves as a problem; a bug says nothing of its inside."""
+
+    async def refused(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, Problem)
+        return answer(error)
+
+    async def unknown(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return answer(Problem(error.status_code, str(error.detail), **(dict(error.headers or {}))))
+
+    async def invalid(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        return answer(Problem(422, said))
+
+    async def bug(_: Request, __: Exception) -> JSONResponse:
+        return answer(Problem(500, "a bug of the server; its log has more"))
+
+    app.add_exception_handler(Problem, refused)
+    app.add_exception_handler(HTTPException, unknown)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, bug)
