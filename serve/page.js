@@ -109,7 +109,7 @@ class Job {
     if (said.state === "failed") return this.fail(said.problem.detail);
     if (said.state === "cancelled") { this.end("cancelled"); this.text.textContent = SAYS.cancelled; return; }
     const more = said.state === "queued" && said.before ? `, ${said.before} before it`
-      : said.n_frames ? `, ${said.n_frames} frames` : "";
+      : said.n_frames ? `, ${said.n_frames} frame${said.n_frames > 1 ? "s" : ""} read` : "";
     this.show(said.state, STEPS[said.state] || .5, more);
   }
 
