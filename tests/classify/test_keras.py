@@ -324,11 +324,6 @@ def test_the_model_of_a_run_is_the_keras_file_where_there_is_no_other(tmp_path):
     assert default_model(tmp_path) == torchs
     keras_.touch()
     assert default_model(tmp_path) == keras_
-    for command in ("video", "image"):
-        done = subprocess.run([sys.executable, "-m", f"classify.{command}", "--help"], capture_output=True, text=True,
-                              cwd=Path(__file__).parents[2],
-                              env={**os.environ, "OUT": str(tmp_path), "COLUMNS": "1000"})
-        assert str(keras_) in done.stdout
     torchs.touch()
     assert default_model(tmp_path) == torchs
 
