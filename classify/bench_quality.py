@@ -65,17 +65,11 @@ def judged(judge: Judge, clips: Sequence[Judged], alter: Alter | None = None) ->
     """The clips with the model's score and verdict, each frame altered before a face is looked for."""
     from tqdm import tqdm
 
-    from extract.video import extract_video
-
     found = []
     for clip in tqdm(clips, unit="clip", leave=False):
         try:
-            if alter is None:
-                verdict = judge.judge(clip.path)
-            else:
-                seen = extract_video(Altered(clip.path, judge.frames, alter), judge.detector, judge.frames,
-                                     everyone=True)
-                verdict, _ = judge._verdict(clip.path, seen)
+            opened = Altered(clip.path, judge.frames, alter) if alter else None
+            verdict, _ = judge.judge_people(clip.path, opened)
             found.append(replace(clip, score=verdict.score, verdict=verdict.verdict, reason=verdict.reason))
         except VideoError as error:
             found.append(replace(clip, verdict="undecided", reason=str(error)))
@@ -164,6 +158,13 @@ def describe(rankings: list[dict], counted: list[dict], ece: float | None) -> li
     return lines
 
 
+def add_clips(parser: argparse.ArgumentParser) -> None:
+    """The flags that name clips for `clips_of`, and where they are judged."""
+    parser.add_argument("--corpus", type=Path, action="append", default=[], help="a labelled corpus, again for more")
+    parser.add_argument("--natural", type=Path, action="append", default=[], help="a folder of unmanipulated clips")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default auto)")
+
+
 @command
 def main(argv: list[str] | None = None) -> None:
     from classify.verdict import Judge
@@ -172,11 +173,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m classify.bench_quality",
                                      description="How often a model is right on corpora it has not learned from.")
     parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped detector)")
-    parser.add_argument("--corpus", type=Path, action="append", default=[], help="a labelled corpus, again for more")
-    parser.add_argument("--natural", type=Path, action="append", default=[], help="a folder of unmanipulated clips")
+    add_clips(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for quality.json and quality.md")
     parser.add_argument("--robustness", action="store_true", help="also with the frames compressed, blurred, …")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default auto)")
     arguments = parser.parse_args(argv)
     judge = Judge(arguments.model, arguments.device)
     clips = judged(judge, clips_of(arguments.corpus, arguments.natural))

@@ -15,12 +15,13 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Sequence
 
+from classify.aggregate import EPS
+
 if TYPE_CHECKING:
     import numpy as np
 
 FALSE_ALARMS = 0.05  # share of real clips called FAKE
 UNSURE = 0.20        # share of real clips that are not called REAL: FAKE and UNDECIDED together
-EPS = 1e-6           # of aggregate: a score is clipped before its logarithm
 RIDGE = 1e-2         # pull of the curve's slope towards 1: few clips, told apart by luck, would make it a step
 
 

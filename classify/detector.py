@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from classify.bench_quality import clips_of, judged, name_of
+from classify.aggregate import DEFAULT_RULE
+from classify.bench_quality import add_clips, clips_of, judged, name_of
 from classify.calibration import FALSE_ALARMS, UNSURE, fit
 from classify.detector_corpus import CENTRE
 from classify.model import load_checkpoint, save_checkpoint
@@ -28,7 +29,7 @@ def ship(model: Path, corpora: list[Path], natural: list[Path], out: Path, devic
     """Write the detector. Returns its card. Raises SplitError where the clips lack a class."""
     net, card = load_checkpoint(model)
     card |= {"faces": as_record(FaceOptions(crop="face")), "frames": as_record(FrameOptions()), "crop": "face",
-             "centre": CENTRE, "dataset": "DFDC crops and photos", "aggregation": "mean_logit",
+             "centre": CENTRE, "dataset": "DFDC crops and photos", "aggregation": DEFAULT_RULE,
              "aggregation_reason": "fixed beforehand: DFDC has one crop a clip", "threshold": 0.5, "calibration": None}
     save_checkpoint(out, net, card, half=True)
     clips = [clip for clip in judged(Judge(out, device), clips_of(corpora, natural)) if clip.score is not None]
@@ -48,10 +49,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m classify.detector",
                                      description="Give a trained network the band it is shipped with.")
     parser.add_argument("--model", type=Path, required=True, help="checkpoint of RECIPE=detector")
-    parser.add_argument("--corpus", type=Path, action="append", default=[], help="labelled clips, again for more")
-    parser.add_argument("--natural", type=Path, action="append", default=[], help="a folder of unmanipulated clips")
+    add_clips(parser)
     parser.add_argument("--out", type=Path, required=True, help="the detector to write")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default auto)")
     arguments = parser.parse_args(argv)
     card = ship(arguments.model, arguments.corpus, arguments.natural, arguments.out, arguments.device)
     print(f"detector: {card['model_id']}: UNDECIDED from {card['calibration']['low']:.3f}, FAKE from "

@@ -55,7 +55,8 @@ class Learner(lightning.LightningModule):
         self.register_buffer("class_weights", torch.tensor(class_weights), persistent=False)
         self.val_rows, self.options, self.augmentation = val_rows, options, augmentation
         self.epochs_csv = epochs_csv
-        self.methods = methods
+        # Rows from n on are blended reals, which have no method.
+        self.methods = None if methods is None else torch.cat([methods, torch.full_like(methods, -1)])
         self.history: list[dict[str, Any]] = []
 
     def configure_optimizers(self):
@@ -150,8 +151,7 @@ class Learner(lightning.LightningModule):
     def _method_loss(self, features: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of the methods of the batch's fakes; reals have none."""
         assert self.methods is not None and self.net.method_head is not None
-        known = torch.cat([self.methods, torch.full_like(self.methods, -1)])  # rows from n on are blended reals
-        methods = known[rows.cpu()].to(features.device)
+        methods = self.methods[rows.cpu()].to(features.device)
         answers = self.net.method_head(features).float()
         return cross_entropy(answers, methods, ignore_index=-1, reduction="sum") / max(1, len(rows))
 

@@ -39,7 +39,8 @@ def test_its_card_says_how_to_use_it_and_names_no_place_of_a_machine():
     assert (card["crop"], card["demo"], card["threshold"]) == ("face", False, band.high)
     assert 0 < band.low <= band.high < 1 and band.slope > 0
     assert card["calibrated_on"]["n_real"] + card["calibrated_on"]["n_fake"] == len(card["calibrated_on"]["clips"])
-    assert "/home/" not in json.dumps(card) and "/work/" not in json.dumps(card)
+    said = json.dumps(card)
+    assert '"/' not in said and str(Path.home()) not in said and str(Path(__file__).parents[2]) not in said
 
 
 def test_it_judges_where_no_model_is_named_and_the_line_says_so(demo_corpus, capsys):
