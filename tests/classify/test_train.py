@@ -119,16 +119,12 @@ def test_no_room_on_the_device_is_one_line_that_names_the_batch(out, monkeypatch
 @pytest.mark.parametrize("keep, error", [("label == 1 or part == 'val'", "0 real and 108 fake crops"),
                                          ("part == 'train'", "validation has no crop")])
 def test_nothing_to_learn_or_to_choose_from_is_a_clear_error(out, keep, error):
-    from pipeline.tables import read_table
-
     write_table(out / "split.csv", read_table(out / "split.csv", SPLIT).query(keep), SPLIT)
     with pytest.raises(SplitError, match=error):
         train(out, SMALL, TrainOptions(epochs=1), AugmentOptions(), HERE)
 
 
 def test_validation_of_one_class_is_said_aloud_and_gives_no_auc(out, capsys):
-    from pipeline.tables import read_table
-
     write_table(out / "split.csv", read_table(out / "split.csv", SPLIT).query("label == 1 or part == 'train'"), SPLIT)
     card = train(out, SMALL, TrainOptions(epochs=1), AugmentOptions(), HERE)
     assert "one class only" in capsys.readouterr().err and card["threshold"] == 0.5
@@ -321,7 +317,6 @@ def test_a_picture_is_enough_to_choose_by_and_a_clip_needs_three_crops():
 def test_a_second_head_learns_which_method_made_a_fake(out):
     """Fakes of one method are redder and darker, those of the other redder and brighter."""
     from classify.score import guessed_methods
-    from pipeline.tables import INDEX, read_table
 
     split = read_table(out / "split.csv", SPLIT)
     index = []
@@ -343,8 +338,6 @@ def test_a_second_head_learns_which_method_made_a_fake(out):
 
 
 def test_methods_need_two_of_them(out):
-    from pipeline.tables import INDEX, read_table
-
     split = read_table(out / "split.csv", SPLIT)
     write_table(out / "index.csv", [{**dict.fromkeys(INDEX, ""), "video_id": row.video_id, "label": row.label,
                                      "method": "one" if row.label else ""} for row in split.itertuples()], INDEX)
