@@ -2,12 +2,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
-from typing import Iterator
 
-from classify.video import SHIPPED, add_sheet, by, explained, fact_lines, judge_each, one_each, printable
+from classify.video import add_judge_flags, by, explained, fact_lines, files_below, judge_each, judge_for, printable
 from pipeline.errors import command
 
 PANEL_PX = 480  # height of each of the two halves of --picture
@@ -20,16 +18,11 @@ def line(verdict) -> str:
     return f"{printable(verdict.path)}  {verdict.verdict.upper()}{reason}  {score}"
 
 
-def pictures(paths: list[str]) -> Iterator[str]:
+def pictures(paths: list[str]) -> list[str]:
     """The paths as given; a folder stands for all pictures below it, in order. An empty folder stands for itself."""
     from extract.layouts import is_picture
 
-    for path in paths:
-        found = [path]
-        if os.path.isdir(path):
-            found = sorted(str(f) for f in Path(path).rglob("*")
-                           if is_picture(f) and not f.name.startswith(".") and f.is_file())
-        yield from found or [path]
+    return files_below(paths, is_picture)
 
 
 def draw(verdict, look) -> bytes:
@@ -80,31 +73,15 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m classify.image", description="Is this picture fake? One line per picture; the score is "
         "P(fake), higher is faker. Status 1 if a picture could not be read.")
-    parser.add_argument("paths", nargs="+", metavar="picture", help="picture files, or folders of them")
-    parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped detector)")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
-    form.add_argument("--csv", type=Path, metavar="OUT.csv", help="a row per picture into this table instead of a "
-                      "line; a killed run goes on. Where folders tell what is fake: recall per method, worst first")
+    add_judge_flags(parser, "picture", "picture files")
     parser.add_argument("--picture", type=Path, metavar="FILE.png",
                         help="write what was looked at: the picture with its box, and what the network saw")
-    add_sheet(parser, "picture")
     parser.add_argument("-v", "--verbose", action="store_true", help="also what the file says of itself (metadata)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default auto)")
     arguments = parser.parse_args(argv)
 
-    from classify.model import read_card
-
-    read_card(arguments.model)  # says what is missing before seconds of imports
-    paths = list(pictures(arguments.paths))
-    one_each(arguments, paths, "picture")
-    from classify.verdict import Judge
     from pipeline.tables import write_bytes
 
-    judge = Judge(arguments.model, arguments.device)
-    if judge.card.get("demo"):
-        print("note: this model was trained on drawn faces, it knows nothing about real pictures", file=sys.stderr)
-
+    paths, judge = judge_for(arguments, pictures, "picture")
     sheet = explained(judge, arguments) if arguments.report else None
 
     def judged(path: str):

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator
+from typing import Any, Callable, Iterable
 
 from pipeline.errors import OptionsError, PipelineError, VideoError, command, fail
 
@@ -47,16 +47,21 @@ def fact_lines(facts: dict) -> list[str]:
     return [f"  {name.replace('_', ' ')}: {plain(value)}" for name, value in facts.items() if value not in ("", None)]
 
 
-def clips(paths: list[str]) -> Iterator[str]:
+def clips(paths: list[str]) -> list[str]:
     """The paths as given; a folder stands for all videos below it, in order. An empty folder stands for itself."""
     from extract.corpus import VIDEO_SUFFIXES
 
+    return files_below(paths, lambda path: path.suffix.lower() in VIDEO_SUFFIXES)
+
+
+def files_below(paths: list[str], wanted: Callable[[Path], bool]) -> list[str]:
+    """The same for files of any kind; hidden ones are left out."""
+    found: list[str] = []
     for path in paths:
-        found = [path]
-        if os.path.isdir(path):
-            found = sorted(str(f) for f in Path(path).rglob("*")
-                           if f.suffix.lower() in VIDEO_SUFFIXES and not f.name.startswith(".") and f.is_file())
-        yield from found or [path]
+        inside = sorted(str(f) for f in Path(path).rglob("*")
+                        if wanted(f) and not f.name.startswith(".") and f.is_file()) if os.path.isdir(path) else []
+        found += inside or [path]
+    return found
 
 
 def printable(path: str) -> str:
@@ -86,10 +91,36 @@ def judge_each(paths: Iterable[str], judge: Callable[[str], Any], lines: Callabl
     return failed
 
 
-def add_sheet(parser: argparse.ArgumentParser, thing: str) -> None:
+def add_judge_flags(parser: argparse.ArgumentParser, thing: str, files: str) -> None:
+    """The flags that clips and pictures share. thing, files: what one is called, and the files of many."""
+    parser.add_argument("paths", nargs="+", metavar=thing, help=f"{files}, or folders of them")
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped detector)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
+    form.add_argument("--csv", type=Path, metavar="OUT.csv", help=f"a row per {thing} into this table instead of a "
+                      "line; a killed run goes on. Where folders tell what is fake: recall per method, worst first")
     parser.add_argument("--report", type=Path, metavar="SHEET.html", help=f"also write a page about this {thing}: "
                         "verdict in words, every face with what moved its score, what the file says of itself; .png "
                         "for a slide")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default auto)")
+
+
+def judge_for(arguments: argparse.Namespace, below: Callable[[list[str]], list[str]], thing: str) -> tuple:
+    """(paths to judge, the Judge asked for). below: `clips`, or classify.image.pictures.
+
+    Raises CheckpointError and OptionsError, what can be known at once before seconds of imports.
+    """
+    from classify.model import read_card
+
+    read_card(arguments.model)
+    paths = below(arguments.paths)
+    one_each(arguments, paths, thing)
+    from classify.verdict import Judge
+
+    judge = Judge(arguments.model, arguments.device)
+    if judge.card.get("demo"):
+        print(f"note: this model was trained on drawn faces, it knows nothing about real {thing}s", file=sys.stderr)
+    return paths, judge
 
 
 def one_each(arguments: argparse.Namespace, paths: list[str], thing: str) -> None:
@@ -136,31 +167,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m classify.video", description="Was the face in this video swapped? One line per clip; the score "
         "is P(fake), higher is faker. Status 1 if a clip could not be read.")
-    parser.add_argument("paths", nargs="+", metavar="clip", help="video files, or folders of them")
-    parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped detector)")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
-    form.add_argument("--csv", type=Path, metavar="OUT.csv", help="a row per clip into this table instead of a line; "
-                      "a killed run goes on. Where folders tell what is fake: recall per method, worst first")
-    add_sheet(parser, "clip")
+    add_judge_flags(parser, "clip", "video files")
     parser.add_argument("--annotate", type=Path, metavar="OUT.mp4", help="also write the clip with its boxes and "
                         "scores drawn in, sound kept")
     parser.add_argument("-v", "--verbose", action="store_true", help="also the score of every frame as a bar, and what "
                         "the file says of itself")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default auto)")
     arguments = parser.parse_args(argv)
 
-    from classify.model import read_card
-
-    read_card(arguments.model)  # says what is missing before seconds of imports
-    if arguments.report or arguments.annotate:
-        one_each(arguments, list(clips(arguments.paths)), "clip")
-    from classify.verdict import Judge
-
-    judge = Judge(arguments.model, arguments.device)
-    if judge.card.get("demo"):
-        print("note: this model was trained on drawn faces, it knows nothing about real videos", file=sys.stderr)
-
+    paths, judge = judge_for(arguments, clips, "clip")
     if arguments.csv:
         from classify.batch import judge_to_csv
 
@@ -171,8 +185,7 @@ def main(argv: list[str] | None = None) -> int:
         return [line(verdict) + by(arguments.model), *more]
 
     judged = explained(judge, arguments) if arguments.report or arguments.annotate else judge.judge
-    return judge_each(clips(arguments.paths), judged, None if arguments.json else lines, judge.card["model_id"],
-                      "video")
+    return judge_each(paths, judged, None if arguments.json else lines, judge.card["model_id"], "video")
 
 
 if __name__ == "__main__":
