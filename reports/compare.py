@@ -18,7 +18,7 @@ from classify.compare import CompareOptions, compare
 from pipeline.errors import OptionsError, command, fail
 from pipeline.options import add_flags, from_flags
 from pipeline.tables import write_bytes
-from reports.figures import FAKE, OTHER, REAL, STYLE
+from reports.style import FAKE, OTHER, REAL, STYLE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,42 +1,19 @@
-"""The figures of a report, as SVG, PDF and PNG: same numbers, same bytes.
-
-It draws tables and metrics that are there already and computes none. Blue and round, or plain, is real; orange and
-square, or hatched, is fake (Okabe and Ito's colours, told apart by the colour-blind and, thanks to shapes and hatching,
-in black and white). Text of an SVG is drawn as outlines, so it looks alike on every machine; a PDF embeds its font.
-"""
+"""The figures of a report: tables and metrics that are there already, drawn; nothing is computed here."""
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from classify.bootstrap import exact
 from classify.metrics import curves
+from reports.style import FAKE, FEW, OTHER, REAL, STYLE, Drawn, axes_of, figure_of, files_of, unit_square
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from matplotlib.axes import Axes
-
-REAL, FAKE, OTHER = "#0072B2", "#D55E00", "#555555"  # Okabe and Ito 2008
-SIZE_IN = (5.0, 3.9)        # inches; at 390 px of a phone the 11 pt text is still 8 px high
-FEW = 60                    # points up to which every single one is marked
-STYLE: Any = {
-    "font.family": "DejaVu Sans", "font.size": 11, "axes.titlesize": 11, "axes.titlelocation": "left",
-    "legend.fontsize": 10, "legend.frameon": False, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.grid": True, "grid.color": "#dddddd", "axes.axisbelow": True, "hatch.linewidth": 0.6,
-    "svg.hashsalt": "report", "svg.fonttype": "path",
-    "pdf.fonttype": 42,     # TrueType: journals refuse matplotlib's default, Type 3
-}
-# What each format would say of when and by what it was made; without it the same drawing is the same file.
-UNSAID: dict[str, dict[str, Any]] = {"svg": {"Date": None, "Creator": None},
-                                     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-                                     "png": {"Software": None}}
-DPI = 200                   # of the PNG: 1,000 px wide
-
-Drawn = dict[str, bytes]    # suffix -> file
 
 
 def draw_all(metrics: dict[str, Any], rows: pd.DataFrame, faces: pd.DataFrame, epochs: pd.DataFrame | None,
@@ -74,7 +51,7 @@ def confusion(metrics: dict[str, Any]) -> Drawn:
     cells = [[counts["real_as_real"], counts["real_as_fake"], n["failed_real"]],
              [counts["fake_as_real"], counts["fake_as_fake"], n["failed_fake"]]]
     columns = 3 if n["failed"] else 2
-    figure, axes = _axes(f"What {n['videos']} {metrics['part']} {metrics['thing']}s were called")
+    figure, axes = axes_of(f"What {n['videos']} {metrics['part']} {metrics['thing']}s were called")
     shares = [[cell / max(1, sum(row)) for cell in row[:columns]] for row in cells]
     axes.imshow(shares, cmap=matplotlib.colormaps["Blues"], vmin=0, vmax=1.2, aspect="auto")
     for i, row in enumerate(cells):
@@ -85,13 +62,13 @@ def confusion(metrics: dict[str, Any]) -> Drawn:
     axes.set_yticks([0, 1], [f"real\n(n = {sum(cells[0])})", f"fake\n(n = {sum(cells[1])})"])
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    return _files(figure)
+    return files_of(figure)
 
 
 @matplotlib.rc_context(STYLE)
 def roc(levels: dict[str, pd.DataFrame], judged: pd.DataFrame, metrics: dict[str, Any]) -> Drawn:
     """ROC curves of videos and frames, with the point where the threshold stands."""
-    figure, axes = _axes(f"ROC: fakes found against reals called FAKE\n{_n(judged)} {metrics['thing']}s judged")
+    figure, axes = axes_of(f"ROC: fakes found against reals called FAKE\n{_n(judged)} {metrics['thing']}s judged")
     axes.plot([0, 1], [0, 1], ":", color=OTHER, lw=1, label="guessing")
     for level, table in levels.items():
         points = curves(table["label"].to_numpy(), table["score"].to_numpy())
@@ -103,9 +80,9 @@ def roc(levels: dict[str, pd.DataFrame], judged: pd.DataFrame, metrics: dict[str
     if n_real and n_fake:
         axes.plot(counts["real_as_fake"] / n_real, counts["fake_as_fake"] / n_fake, "X", color=FAKE, ms=11, mec="white",
                   zorder=5, clip_on=False, label=f"at the threshold {metrics['threshold']:.3f}")
-    _unit_square(axes, "share of reals called FAKE", "share of fakes found")
+    unit_square(axes, "share of reals called FAKE", "share of fakes found")
     axes.legend(loc="lower right")
-    return _files(figure)
+    return files_of(figure)
 
 
 @matplotlib.rc_context(STYLE)
@@ -113,7 +90,7 @@ def precision_recall(levels: dict[str, pd.DataFrame], judged: pd.DataFrame, thin
     """Precision against recall, in the steps that AP adds up; the level of guessing is the share of fakes."""
     import numpy as np
 
-    figure, axes = _axes(f"Precision and recall of fakes\n{_n(judged)} {things} judged")
+    figure, axes = axes_of(f"Precision and recall of fakes\n{_n(judged)} {things} judged")
     for level, table in levels.items():
         points = curves(table["label"].to_numpy(), table["score"].to_numpy())
         rises = points["recall"] > np.concatenate([[-1.0], points["recall"][:-1]])  # precision only drops in between
@@ -121,9 +98,9 @@ def precision_recall(levels: dict[str, pd.DataFrame], judged: pd.DataFrame, thin
                things if level == "video" else "frames", "steps-pre")
     share = next(iter(levels.values()))["label"].mean()
     axes.axhline(share, ls=":", color=OTHER, lw=1, label=f"guessing ({share:.2f})")
-    _unit_square(axes, "recall: share of fakes found", "precision: fakes among\nthose called FAKE")
+    unit_square(axes, "recall: share of fakes found", "precision: fakes among\nthose called FAKE")
     axes.legend(loc="lower left")
-    return _files(figure)
+    return files_of(figure)
 
 
 @matplotlib.rc_context(STYLE)
@@ -131,7 +108,7 @@ def histogram(table: pd.DataFrame, threshold: float, name: str) -> Drawn:
     """Scores of reals above, of fakes below, on the same axis with the threshold; single marks where there are few."""
     import numpy as np
 
-    figure, (upper, lower) = _figure(2, f"Scores, higher is faker\n{_n(table)} {name}")
+    figure, (upper, lower) = figure_of(2, f"Scores, higher is faker\n{_n(table)} {name}")
     bins = np.linspace(0, 1, 21)
     for axes, label, colour, marker, hatch in ((upper, 0, REAL, "o", ""), (lower, 1, FAKE, "s", "////")):
         scores = table.loc[table["label"] == label, "score"].to_numpy()
@@ -151,30 +128,30 @@ def histogram(table: pd.DataFrame, threshold: float, name: str) -> Drawn:
                ha="center" if .2 < threshold < .8 else "left" if threshold <= .2 else "right")
     upper.tick_params(labelbottom=False)
     lower.set_xlabel("score = P(fake)")
-    return _files(figure)
+    return files_of(figure)
 
 
 @matplotlib.rc_context(STYLE)
 def calibration(reliability: dict[str, Any], name: str) -> Drawn:
     """Share of fakes against score, one mark per bin with n beside it.
 
-    Videos and pictures get a 95 % interval per bin (Wilson 1927), as if they were independent; frames of one clip are
-    not, so theirs would be far too narrow.
+    Videos and pictures get an exact 95 % interval per bin, as if they were independent; frames of one clip are not, so
+    theirs would be far too narrow.
     """
-    figure, axes = _axes(f"Calibration: do scores mean what they say?\nn = {reliability['n']} {name}")
+    figure, axes = axes_of(f"Calibration: do scores mean what they say?\nn = {reliability['n']} {name}")
     axes.plot([0, 1], [0, 1], ":", color=OTHER, lw=1, label="scores that are shares")
     bins = [b for b in reliability["bins"] if b["n"]]
     x, y = [b["mean_score"] for b in bins], [b["share_fake"] for b in bins]
     if name != "frames":
-        lows, highs = zip(*(_wilson(b["share_fake"], b["n"]) for b in bins))
+        lows, highs = zip(*(exact(round(b["share_fake"] * b["n"]), b["n"]) for b in bins))
         axes.vlines(x, lows, highs, color=REAL, lw=1.2, alpha=.7)
     axes.plot(x, y, "o-", color=REAL, ms=6, lw=1, clip_on=False, label=f"{name} by score")
     for b in bins:
         axes.annotate(str(b["n"]), (b["mean_score"], b["share_fake"]), xytext=(6, -11 if b["share_fake"] > .9 else 5),
                       textcoords="offset points", fontsize=9, color="black")
-    _unit_square(axes, "mean score of the bin", "share that is fake")
+    unit_square(axes, "mean score of the bin", "share that is fake")
     axes.legend(loc="lower right" if sum(y) / len(y) > .4 else "upper left")
-    return _files(figure)
+    return files_of(figure)
 
 
 @matplotlib.rc_context(STYLE)
@@ -186,7 +163,7 @@ def training(epochs: pd.DataFrame, quantity: str, best_epoch: int | None = None,
         if column in epochs and epochs[column].notna().any()]
     if not lines or "epoch" not in epochs:
         return f"the table of epochs has no {quantity}"
-    figure, axes = _axes(f"{quantity.capitalize()} over {len(epochs)} epoch{'s' * (len(epochs) != 1)}")
+    figure, axes = axes_of(f"{quantity.capitalize()} over {len(epochs)} epoch{'s' * (len(epochs) != 1)}")
     for column, text, colour, style in lines:
         known = epochs[epochs[column].notna()]
         axes.plot(known["epoch"], known[column], style, color=colour, ms=5, lw=1.5, label=text)
@@ -201,30 +178,7 @@ def training(epochs: pd.DataFrame, quantity: str, best_epoch: int | None = None,
     axes.set_ylabel(f"accuracy of {crops}" if quantity == "accuracy" else "loss (lower is better)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="best")
-    return _files(figure)
-
-
-def _figure(n_rows: int, title: str) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=SIZE_IN, layout="constrained")  # without pyplot: no global state, no display
-    axes = list(figure.subplots(n_rows, 1, squeeze=False)[:, 0])
-    axes[0].set_title(title, pad=18 if n_rows > 1 else 10)
-    return figure, axes
-
-
-def _axes(title: str) -> tuple[Figure, Axes]:
-    figure, axes = _figure(1, title)
-    return figure, axes[0]
-
-
-def _files(figure: Figure) -> Drawn:
-    """The figure in each format."""
-    files = {}
-    for suffix, metadata in UNSAID.items():
-        target = io.BytesIO()
-        figure.savefig(target, format=suffix, metadata=metadata, dpi=DPI)
-        files[suffix] = target.getvalue()
-        figure.set_layout_engine(None)  # laid out once is laid out for all
-    return files
+    return files_of(figure)
 
 
 def _curve(axes: Axes, x: np.ndarray, y: np.ndarray, level: str, label: str, drawstyle: str = "default") -> None:
@@ -234,16 +188,6 @@ def _curve(axes: Axes, x: np.ndarray, y: np.ndarray, level: str, label: str, dra
               marker="o" if videos and len(x) <= FEW else "", ms=4, drawstyle=drawstyle, clip_on=False)
 
 
-def _unit_square(axes: Axes, x: str, y: str) -> None:
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=x, ylabel=y)
-
-
 def _n(table: pd.DataFrame) -> str:
     """`12 real and 14 fake`, from the column `label`."""
     return f"{(table['label'] == 0).sum()} real and {(table['label'] == 1).sum()} fake"
-
-
-def _wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """95 % score interval of a share seen in n trials, inside [0, 1] even for n = 1."""
-    middle, half = share + z * z / (2 * n), z * (share * (1 - share) / n + z * z / (4 * n * n)) ** .5
-    return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))

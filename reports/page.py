@@ -12,34 +12,22 @@ from __future__ import annotations
 
 import argparse
 import base64
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from extract.layouts import thing_of
 from pipeline.errors import TableError, command
 from pipeline.options import add_flags, from_flags, option
-from pipeline.tables import (
-    FRAME_SCORES,
-    INDEX,
-    SPLIT,
-    VIDEO_SCORES,
-    VIDEOS,
-    read_table,
-    write_bytes,
-    write_json,
-    write_table,
-)
-from reports.findings import WORDS, count, findings
+from pipeline.tables import VIDEO_SCORES, read_table, write_bytes, write_json, write_table
+from reports.findings import WORDS, findings
+from reports.run import PART, Run, outcomes, parts, read_card, read_run, warnings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from reports.figures import Drawn
+    from reports.style import Drawn
 
-PART = "test"
 SHOWN_ROWS = 100   # of a table on the page; what is left out is counted, and is in the CSV files
 METRICS_AGAINST = ("accuracy", "balanced_accuracy", "auc", "recall", "precision", "eer", "log_loss")
 SHOWN_FACES = 40   # false calls with a face: some 5 KB each
@@ -61,36 +49,6 @@ class ReportOptions:
     against: str | None = option(None, "folder (OUT) of an earlier run to compare with, on the test videos of both")
 
 
-@dataclass(frozen=True)
-class Run:
-    """The tables and records of one run, as they were read from its folder."""
-
-    index: pd.DataFrame
-    videos: pd.DataFrame            # what extraction made of each
-    split: pd.DataFrame
-    frame_scores: pd.DataFrame
-    video_scores: pd.DataFrame
-    audit: dict[str, Any]           # of the split
-    card: dict[str, Any]            # of the model
-    epochs: pd.DataFrame | None     # None where training left no table
-
-
-def read_run(out: Path) -> Run:
-    """Read what a report needs from a run's folder. Raises TableError for the first thing missing or damaged."""
-    import pandas as pd
-
-    card = _read_card(out)
-    epochs, path = None, out / "model" / "epochs.csv"
-    if path.is_file():
-        try:
-            epochs = pd.read_csv(path)
-        except (ValueError, pd.errors.ParserError) as error:
-            raise TableError(f"{path} is not a table of epochs ({error}): train again") from None
-    return Run(read_table(out / "index.csv", INDEX), read_table(out / "faces" / "videos.csv", VIDEOS),
-               read_table(out / "split.csv", SPLIT), read_table(out / "scores" / "frames.csv", FRAME_SCORES),
-               read_table(out / "scores" / "videos.csv", VIDEO_SCORES), _read_record(out / "split.json"), card, epochs)
-
-
 def write_report(out: Path, options: ReportOptions = ReportOptions()) -> dict[str, Any]:
     """Write the report of the run in folder `out` to `out`/report and return its metrics, findings included.
 
@@ -98,7 +56,8 @@ def write_report(out: Path, options: ReportOptions = ReportOptions()) -> dict[st
     """
     from classify.metrics import evaluate, to_rows, videos_of
     from classify.worst import false_calls, methods, people
-    from reports.figures import UNSAID, draw_all
+    from reports.figures import draw_all
+    from reports.style import UNSAID
 
     run = read_run(out)
     threshold = float(run.card["threshold"])
@@ -135,7 +94,7 @@ def compared(rows: pd.DataFrame, earlier: Path, thing: str) -> dict[str, Any]:
     from classify.against import against
     from classify.metrics import videos_of
 
-    card = _read_card(earlier)
+    card = read_card(earlier)
     there = videos_of(read_table(earlier / "scores" / "videos.csv", VIDEO_SCORES), PART, float(card["threshold"]))
     try:
         return {"out": str(earlier), "model_id": card.get("model_id"), "thing": thing, **against(rows, there)}
@@ -171,48 +130,6 @@ def render(run: Run, metrics: dict[str, Any], rows: pd.DataFrame, wrong: list[di
         shown=SHOWN_ROWS)
 
 
-def warnings(run: Run) -> list[str]:
-    """What a reader must know before believing a number: of the split, and of tables that do not fit together."""
-    lines, thing = [str(line) for line in run.audit.get("warnings", [])], thing_of(run.index["video_id"])
-    hashes = run.audit.get("split_hash"), run.card.get("split_hash")
-    if all(hashes) and hashes[0] != hashes[1]:
-        lines.append(f"The model was trained on another split than the one in this folder: test {thing}s may have been "
-                     "trained on. Train again.")
-    held_out = set(run.split.loc[run.split["part"] == PART, "video_id"])
-    scored = set(run.video_scores.loc[run.video_scores["part"] == PART, "video_id"])
-    if held_out - scored:
-        lines.append(f"{count(len(held_out - scored), f'test {thing}')} of the split without a row among the scores, "
-                     f"so in no number here: {min(held_out - scored)} for one.")
-    if scored - held_out:
-        lines.append(f"{count(len(scored - held_out), f'scored test {thing}')} outside the split's test part: "
-                     f"{min(scored - held_out)} for one.")
-    return lines
-
-
-def outcomes(run: Run) -> list[dict[str, Any]]:
-    """What became of the corpus' videos: {status, real, fake, n, reasons: [(reason, n)]}, ok first, then by n."""
-    import pandas as pd
-
-    lost = run.index.loc[~run.index["video_id"].isin(run.videos["video_id"]), ["video_id", "label"]]
-    table = pd.concat([run.videos[["label", "status", "reason"]],
-                       lost.assign(status="not extracted", reason="in the index, but not among the extracted")])
-    rows = []
-    for status, group in table.groupby("status"):
-        reasons = group.loc[group["reason"] != "", "reason"].value_counts()
-        rows.append({"status": status, "real": int((group["label"] == 0).sum()), "n": len(group),
-                     "fake": int((group["label"] == 1).sum()),
-                     "reasons": sorted(reasons.items(), key=lambda item: (-item[1], item[0]))})
-    return sorted(rows, key=lambda row: (row["status"] != "ok", -row["n"], row["status"]))
-
-
-def parts(run: Run) -> list[dict[str, Any]]:
-    """The parts of the split as they are in its table: {part, real, fake, groups}."""
-    order = ["train", "val", PART, "dropped"]
-    return [{"part": part, "real": int((rows["label"] == 0).sum()), "fake": int((rows["label"] == 1).sum()),
-             "groups": int(rows["group"].nunique())}
-            for part, rows in sorted(run.split.groupby("part"), key=lambda p: (order + [p[0]]).index(p[0]))]
-
-
 def show_number(value: Any) -> str:
     """A value of a record for people: 4 digits, yes and no, n/a for nothing."""
     if value is None or value == "":
@@ -220,26 +137,6 @@ def show_number(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _read_card(out: Path) -> dict[str, Any]:
-    card = _read_record(out / "scores" / "run.json")
-    if not isinstance(card.get("threshold"), (int, float)):
-        raise TableError(f"{out / 'scores' / 'run.json'} has no threshold: score the videos again")
-    return card
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises TableError when it is missing, damaged or no object."""
-    if not path.is_file():
-        raise TableError(f"{path} does not exist: run the stage that makes it first (`make` lists the stages)")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise TableError(f"{path} is not JSON ({error}): remove it and make it again") from None
-    if not isinstance(record, dict):
-        raise TableError(f"{path} holds no object: remove it and make it again")
-    return record
 
 
 @command

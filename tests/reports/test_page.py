@@ -15,7 +15,8 @@ import pytest
 
 from pipeline.errors import TableError
 from pipeline.tables import FRAME_SCORES, INDEX, SPLIT, VIDEO_SCORES, VIDEOS, write_json, write_table
-from reports.page import ReportOptions, main, read_run, write_report
+from reports.page import ReportOptions, main, write_report
+from reports.run import read_run
 
 ODD = '<b>&"\'.mp4'
 CARD = {"model_id": "resnet50-1a2b3c4d", "backbone": "resnet50", "aggregation": "mean_logit", "threshold": .5,
