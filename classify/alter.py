@@ -5,34 +5,19 @@ are coded a little more coarsely.
 """
 from __future__ import annotations
 
-import io
 from typing import Callable, Iterator
 
 import cv2
 import numpy as np
 
+from data.augment import h264
 from extract.frames import Clip, Frame, FrameOptions
 
 Alter = Callable[[np.ndarray], np.ndarray]  # uint8 RGB (height, width, 3) to the same
 
 
-def h264(crf: int) -> Alter:
-    def alter(picture: np.ndarray) -> np.ndarray:
-        import av
-
-        height, width = (side - side % 2 for side in picture.shape[:2])
-        file = io.BytesIO()
-        with av.open(file, "w", format="mp4") as container:
-            stream = container.add_stream("libx264", rate=25, options={"crf": str(crf), "preset": "medium"})
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), "rgb24")
-            container.mux(stream.encode(frame))
-            container.mux(stream.encode())
-        file.seek(0)
-        with av.open(file, "r") as written:
-            return next(written.decode(video=0)).to_ndarray(format="rgb24")
-
-    return alter
+def coded(crf: int) -> Alter:
+    return lambda picture: h264(picture, crf)
 
 
 def scaled(share: float) -> Alter:
@@ -69,7 +54,7 @@ def mirrored(picture: np.ndarray) -> np.ndarray:
 
 
 ALTERATIONS: dict[str, Alter] = {
-    "H.264 crf 23": h264(23), "H.264 crf 28": h264(28), "H.264 crf 34": h264(34), "H.264 crf 40": h264(40),
+    "H.264 crf 23": coded(23), "H.264 crf 28": coded(28), "H.264 crf 34": coded(34), "H.264 crf 40": coded(40),
     "scaled to 1/2": scaled(.5), "scaled to 1/4": scaled(.25), "blurred by 1 px": blurred(1), "blurred by 3 px":
     blurred(3), "noise of 5 levels": noisy(5), "noise of 15 levels": noisy(15), "brightness x .6": brighter(.6),
     "brightness x 1.4": brighter(1.4), "middle .8 of each side": cropped(.8), "mirrored": mirrored}

@@ -35,7 +35,7 @@ from pipeline.errors import OptionsError, OutOfMemoryError, command
 from pipeline.options import as_record
 
 # TrainOptions that only torch has, and what is none of it
-NOT_HERE = {"ema": 0.0, "begin": None, "replay_from": None, "blend": 0.0, "cosine": False}
+NOT_HERE = {"ema": 0.0, "begin": None, "begin_size": 0, "replay_from": None, "blend": 0.0, "cosine": False}
 
 
 def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: AugmentOptions,

@@ -19,6 +19,7 @@ from typing import Any, Sequence
 
 import torch
 
+from classify import lite
 from classify.weights import load_weights
 from pipeline.errors import CheckpointError, OptionsError
 from pipeline.options import option
@@ -60,15 +61,17 @@ class FaceNet(torch.nn.Module):
     """A backbone with pooled features, perhaps a spectrum branch, and one logit.
 
     forward: uint8 or float (n, 3, size, size) RGB, values 0 to 255 -> float logits (n,), higher is faker.
-    card: backbone, size_px, mean, std, hidden, dropout, spectrum, methods, as in the model card.
+    card: backbone, size_px, mean, std, hidden, dropout, spectrum, methods, as in the model card. to_judge: a backbone
+    without weights, which loads faster where this project has its own.
     """
 
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, card: dict[str, Any]):
+    def __init__(self, card: dict[str, Any], to_judge: bool = False):
         super().__init__()
-        self.body = _body(card["backbone"], card["size_px"])
+        lean = to_judge and card["backbone"] in lite.VARIANTS
+        self.body = lite.EfficientNetLite(card["backbone"]) if lean else _body(card["backbone"], card["size_px"])
         self.register_buffer("mean", torch.tensor(card["mean"]).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(card["std"]).view(1, 3, 1, 1) * 255, persistent=False)
         self.spectrum = Spectrum() if card["spectrum"] else None
@@ -95,12 +98,13 @@ class FaceNet(torch.nn.Module):
 class Ensemble(torch.nn.Module):
     """Networks that judge together: the mean of their logits, each of its own part and size of the crop.
 
-    cards: of the members. forward: as FaceNet's, at the largest size and centre of the members. Trains as one network.
+    cards, to_judge: of the members. forward: as FaceNet's, at the largest size and centre of the members. Trains as one
+    network.
     """
 
-    def __init__(self, cards: Sequence[dict[str, Any]]):
+    def __init__(self, cards: Sequence[dict[str, Any]], to_judge: bool = False):
         super().__init__()
-        self.members = torch.nn.ModuleList(FaceNet(card) for card in cards)
+        self.members = torch.nn.ModuleList(FaceNet(card, to_judge) for card in cards)
         centre = max(card["centre"] for card in cards)
         self.parts = [(card["centre"] / centre, card["size_px"]) for card in cards]
 
@@ -218,8 +222,8 @@ def save_checkpoint(path: Path, net: torch.nn.Module, card: dict[str, Any], half
     return card
 
 
-def load_checkpoint(path: Path, device: str = "cpu") -> tuple[FaceNet, dict[str, Any]]:
-    """The network in evaluation mode and its card.
+def load_checkpoint(path: Path, device: str = "cpu", to_train: bool = False) -> tuple[FaceNet, dict[str, Any]]:
+    """The network in evaluation mode and its card. to_train: every part of it is what `build` gives, timm's.
 
     Raises CheckpointError when the file is missing, damaged, of another format, or no longer gives the scores it gave
     when it was saved.
@@ -235,7 +239,7 @@ def load_checkpoint(path: Path, device: str = "cpu") -> tuple[FaceNet, dict[str,
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): train again or copy it again") from None
     try:
-        net: Any = Ensemble(card["members"]) if "members" in card else FaceNet(card)
+        net: Any = Ensemble(card["members"], not to_train) if "members" in card else FaceNet(card, not to_train)
         net.load_state_dict(state)
     except (OptionsError, RuntimeError, KeyError) as error:
         raise CheckpointError(f"{path} does not fit {card.get('backbone')} of this timm "
@@ -250,10 +254,23 @@ def load_checkpoint(path: Path, device: str = "cpu") -> tuple[FaceNet, dict[str,
 
 def load_torch(path: Path) -> tuple[Any, dict[str, Any]]:
     """`load_checkpoint` where torch's network is wanted, a FaceNet or an Ensemble: to train on, or to join others."""
-    net, card = load_checkpoint(path)
+    net, card = load_checkpoint(path, to_train=True)
     if not isinstance(net, FaceNet | Ensemble):
         raise CheckpointError(f"{path} is Keras' network: name one of torch")
     return net, card
+
+
+def resized(net: Any, card: dict[str, Any], size: int) -> tuple[FaceNet, dict[str, Any]]:
+    """The same weights for inputs of `size` px. Raises OptionsError where a network is made for one size."""
+    if "members" in card:
+        raise OptionsError("an ensemble's members have sizes of their own: go on with one of them")
+    card = {**card, "size_px": size}
+    other = FaceNet(card)
+    try:
+        other.load_state_dict(net.state_dict())
+    except RuntimeError:
+        raise OptionsError(f"{card['backbone']} is made for one size: it cannot go on at {size} px") from None
+    return other.to(memory_format=torch.channels_last), card
 
 
 def read_card(path: Path) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class TrainOptions:
     smoothing: float = option(0.0, "label smoothing: a fake's target is 1 minus this, a real's is this")
     ema: float = option(0.0, "decay per step of the averaged weights that are validated and kept; 0 for none")
     begin: str | None = option(None, "a trained checkpoint to go on from; the options of the network are then its own")
+    begin_size: int = option(0, "side of the input in px to go on at; 0 for as before")
     replay_from: str | None = option(None, "OUT of the run that it was trained in: crops of it are learned again")
     replay: float = option(0.5, "share of the training crops that come from there")
     seed: int = option(0, "of the order of crops, the augmentation and the head")
@@ -52,6 +53,9 @@ class TrainOptions:
             raise ValueError(f"fakes_per_real must be more than 0, got {self.fakes_per_real}")
         if not 0 < self.replay < 1:
             raise ValueError(f"replay must be more than 0 and less than 1, got {self.replay}")
+        if self.begin_size and (not self.begin or self.begin_size < 16):
+            raise ValueError(f"begin_size needs begin, the checkpoint to go on from, and at least 16 px, got "
+                             f"{self.begin_size}")
         if self.replay_from and not self.begin:
             raise ValueError("replay_from needs begin, the checkpoint that was trained there")
         if not 0 <= self.blend <= 1 or self.blend and self.balance != "pairs":

@@ -27,7 +27,7 @@ from classify.aggregate import DEFAULT_RULE, aggregate, auc, choose_aggregation,
 from classify.material import Material, crops_record
 from classify.material import material as read_material
 from classify.material import methods_of, partners, parts_of
-from classify.model import FaceNet, ModelOptions, build, load_torch, save_checkpoint, versions
+from classify.model import FaceNet, ModelOptions, build, load_torch, resized, save_checkpoint, versions
 from classify.recipes import RECIPES, TrainOptions, defaults
 from classify.score import ScoreOptions, score_crops
 from classify.verdict import needed_faces
@@ -77,7 +77,7 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
         scores = score_crops(net, card, material.val, out, running)
         after = _validation_aucs(net, card, out, training, running) if training.begin else {}
     except torch.OutOfMemoryError:
-        raise OutOfMemoryError(f"{device} has no room for batches of {running.batch} at {model.size} px: "
+        raise OutOfMemoryError(f"{device} has no room for batches of {running.batch} at {card['size_px']} px: "
                                f"try BATCH={max(1, running.batch // 2)}") from None
     return save_checkpoint(folder / "model.safetensors", net, {
         **card, **choices(material.val, scores), **crops_record(out),
@@ -98,6 +98,8 @@ def _begin(model: ModelOptions, training: TrainOptions, out: Path) -> tuple[Face
             raise SplitError(f"METHODS needs fakes of at least two methods in training, the corpus names {names}")
         return build(model, names)
     net, card = load_torch(Path(training.begin))
+    if training.begin_size:
+        net, card = resized(net, card, training.begin_size)
     return net.train(), card
 
 

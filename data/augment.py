@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Sequence
+from fractions import Fraction
+from typing import Any, Sequence
 
 import numpy as np
 import torch
@@ -15,8 +16,9 @@ import torch
 from pipeline.options import option
 from pipeline.parallel import cpu_count
 
-DRAWS = 16  # uniform numbers in [0, 1) per crop; each use has its own, so that an option changes no other's draw
+DRAWS = 18  # uniform numbers in [0, 1) per crop; each use has its own, so that an option changes no other's draw
 SOME = 0.5  # share of the crops that a degradation falls on
+LEAST_CRF = 18  # held to be without visible loss: x264's own documentation
 
 
 @dataclass(frozen=True)
@@ -32,16 +34,21 @@ class AugmentOptions:
     downscale: float = option(1.0, "smallest size that half of the crops are shrunk to and enlarged again, as a share")
     blur: float = option(0.0, "largest standard deviation in px of a Gaussian blur of half of the crops")
     jpeg: int = option(100, "lowest JPEG quality (to 95) that half of the crops are stored with; 100 for none")
+    h264: int = option(0, f"highest H.264 constant rate factor (from {LEAST_CRF}) that half of the crops are coded at; "
+                          "0 for none")
 
     def __post_init__(self) -> None:
         for name, low, high in (("rotate", 0, 180), ("shift", 0, .9), ("zoom", 0, .9), ("colour", 0, 1),
-                                ("cutout", 0, 1), ("downscale", .05, 1), ("blur", 0, 50), ("jpeg", 1, 100)):
+                                ("cutout", 0, 1), ("downscale", .05, 1), ("blur", 0, 50), ("jpeg", 1, 100),
+                                ("h264", 0, 51)):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} must be between {low} and {high}, got {getattr(self, name)}")
+        if 0 < self.h264 < LEAST_CRF:
+            raise ValueError(f"h264 must be 0 or from {LEAST_CRF} to 51, got {self.h264}")
 
     @property
     def degrades(self) -> bool:
-        return self.downscale < 1 or self.blur > 0 or self.jpeg < 100
+        return self.downscale < 1 or self.blur > 0 or self.jpeg < 100 or self.h264 > 0
 
 
 def draws(rows: Sequence[int], seed: int, epoch: int) -> np.ndarray:
@@ -50,7 +57,7 @@ def draws(rows: Sequence[int], seed: int, epoch: int) -> np.ndarray:
 
 
 def degrade(pictures: np.ndarray, options: AugmentOptions, drawn: np.ndarray) -> np.ndarray:
-    """Shrink, blur and compress. pictures: uint8 RGB (n, side, side, 3); drawn: of `draws`. Returns the same shape."""
+    """Shrink, blur and compress, as a picture or as a frame of a clip. pictures: uint8 RGB (n, side, side, 3); drawn: of `draws`. Returns the same shape."""
     if not options.degrades:
         return pictures
     with ThreadPoolExecutor(cpu_count()) as pool:
@@ -72,7 +79,31 @@ def _degraded(picture: np.ndarray, options: AugmentOptions, u: np.ndarray) -> np
         quality = round(options.jpeg + u[13] * (95 - options.jpeg))
         _, stored = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
         picture = np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR))[..., ::-1]
+    if options.h264 and u[16] < SOME:
+        picture = h264(picture, round(LEAST_CRF + u[17] * (options.h264 - LEAST_CRF)), "veryfast")
     return picture
+
+
+def h264(picture: np.ndarray, crf: int, preset: str = "medium") -> np.ndarray:
+    """A picture as a key frame of an H.264 stream (libx264) shows it. uint8 RGB (height, width, 3) in and out.
+
+    crf: constant rate factor, 0 to 51, larger is coarser; preset: x264's. An odd last row or column is repeated to be
+    coded, as 4:2:0 has it.
+    """
+    import av
+
+    height, width = picture.shape[:2]
+    even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+    encoder: Any = av.CodecContext.create("libx264", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = even.shape[1], even.shape[0], "yuv420p"
+    encoder.time_base, encoder.thread_count = Fraction(1, 25), 1
+    encoder.options = {"crf": str(crf), "preset": preset, "tune": "zerolatency"}
+    decoder: Any = av.CodecContext.create("h264", "r")
+    decoder.thread_count = 1
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), "rgb24")
+    packets = [*encoder.encode(frame), *encoder.encode(None), None]
+    shown = [shown for packet in packets for shown in decoder.decode(packet)]
+    return shown[0].to_ndarray(format="rgb24")[:height, :width]
 
 
 def augment(batch: torch.Tensor, options: AugmentOptions, drawn: np.ndarray) -> torch.Tensor:

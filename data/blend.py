@@ -90,12 +90,13 @@ def _mask(side: int, points: np.ndarray, draw: np.random.Generator) -> np.ndarra
 
 
 def _changed(picture: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    """Colours moved as a bad match of two skins moves them; sharper or softer. uint8 in and out."""
+    """Colours moved as a bad match of two skins moves them, often hardly; sharper or softer. uint8 in and out."""
     out = picture.astype(np.float32)
-    out = (out - 127.5) * draw.uniform(.85, 1.15) + 127.5 + draw.uniform(-20, 20) * (draw.random() < .5)
-    out += draw.uniform(-10, 10, 3)
+    much = draw.random()  # good generators match colours well: what is left is sharpness and the border
+    out = (out - 127.5) * (1 + much * draw.uniform(-.15, .15)) + 127.5 + much * draw.uniform(-20, 20)
+    out += much * draw.uniform(-10, 10, 3)
     grey = out.mean(2, keepdims=True)
-    out = grey + (out - grey) * draw.uniform(.7, 1.3)
+    out = grey + (out - grey) * (1 + much * draw.uniform(-.3, .3))
     kind = draw.random()
     if kind < .4:
         blurred = cv2.GaussianBlur(out, (0, 0), draw.uniform(.5, 1.6))

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from classify.material import _same_crops
-from classify.model import ModelOptions, load_checkpoint, read_card
+from classify.model import ModelOptions, build, load_checkpoint, read_card, resized
 from classify.recipes import RECIPES, TrainOptions
 from classify.score import ScoreOptions
 from classify.train import choices, main, train
 from data.augment import AugmentOptions
-from pipeline.errors import CheckpointError, OutOfMemoryError, SplitError
+from pipeline.errors import CheckpointError, OptionsError, OutOfMemoryError, SplitError
 from pipeline.tables import FACES, INDEX, SPLIT, read_table, write_json, write_table
 from tests.crops import write_noise_crops
 
@@ -285,6 +285,21 @@ def test_going_on_from_a_checkpoint_begins_with_its_scores_and_says_what_the_old
     assert replayed[str(old)][1] >= 0.9  # what was learned before is not lost
     assert card["backbone"] == "resnet10t" and card["trained_on"]["n_replayed"] == 36 + 72
     assert f"validation videos of {old}: 1.000 before" in capsys.readouterr().out
+
+
+def test_training_goes_on_at_another_input_size_and_the_checkpoint_says_so(out):
+    train(out, SMALL, TrainOptions(epochs=1), AugmentOptions(), HERE)
+    begin = out / "model" / "begin.safetensors"
+    (out / "model" / "model.safetensors").rename(begin)
+    again = TrainOptions(epochs=1, lr=1e-9, begin=str(begin), begin_size=48)
+    card = train(out, SMALL, again, AugmentOptions(), HERE)
+    assert card["size_px"] == 48
+    before, after = (load_checkpoint(path)[0].head[-1].weight
+                     for path in (begin, out / "model" / "model.safetensors"))
+    assert torch.allclose(before, after, atol=1e-6)
+    small = ModelOptions(backbone="small-cnn", weights="none", size=32)
+    with pytest.raises(OptionsError, match="made for one size"):
+        resized(*build(small), 48)
 
 
 def test_crops_cut_in_another_way_are_not_replayed(out, tmp_path):

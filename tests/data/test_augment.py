@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.augment import AugmentOptions, augment, degrade, draws
+from data.augment import AugmentOptions, augment, degrade, draws, h264
 
 STILL = dict(rotate=0.0, shift=0.0, flip=False)
 
@@ -113,3 +113,24 @@ def test_jpeg_keeps_the_order_of_the_colours():
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         AugmentOptions(**wrong)
+
+
+@pytest.mark.parametrize("shape", [(48, 64), (47, 63)])
+def test_a_picture_coded_as_h264_keeps_its_shape_and_place_and_loses_more_the_coarser(shape):
+    y, x = np.indices(shape)
+    picture = np.stack([x * 3, y * 4, 255 - x * 3], 2).astype(np.uint8)
+    picture[::2, ::2] //= 2
+    loss = [np.abs(h264(picture, crf).astype(int) - picture).mean() for crf in (18, 30, 42)]
+    assert h264(picture, 30).shape == picture.shape
+    assert loss[0] < loss[1] < loss[2] < np.abs(picture[:, ::-1].astype(int) - picture).mean()
+    grey = np.full((*shape, 3), 100, np.uint8)
+    assert np.abs(h264(grey, 40).astype(int) - grey).max() <= 2
+
+
+def test_half_of_the_crops_are_coded_each_at_a_rate_of_its_own():
+    noise = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8), 40, 0)
+    coded = degrade(noise, AugmentOptions(h264=40), draws(range(40), 0, 0))
+    changed = [picture.tobytes() for picture, before in zip(coded, noise) if (picture != before).any()]
+    assert 10 <= len(changed) <= 30 and len(set(changed)) > 5
+    with pytest.raises(ValueError, match="h264 must be 0 or from 18"):
+        AugmentOptions(h264=10)
