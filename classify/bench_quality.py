@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 from classify.aggregate import auc
 from classify.alter import ALTERATIONS, Alter, Altered
 from classify.bootstrap import exact, interval, resample, resampled_by
-from classify.calibration import Calibration, expected_calibration_error, fit
+from classify.calibration import Calibration, fit, reliability
 from pipeline.errors import VideoError, command
 from pipeline.tables import write_bytes, write_json
 
@@ -182,24 +182,23 @@ def main(argv: list[str] | None = None) -> None:
     known = set((judge.card.get("calibrated_on") or {}).get("clips", []))
     fitted, probabilities = cross_fitted(clips) if known & {name_of(clip) for clip in clips} else (clips, [])
     sure = [(p, clip.label) for p, clip in zip(probabilities, fitted) if p is not None]
-    ece = expected_calibration_error([p for p, _ in sure], [label for _, label in sure]) if sure else None
+    reliable = reliability([p for p, _ in sure], [label for _, label in sure]) if sure else None
     ranked, counted = rankings(clips), calls(fitted)
     lines = [f"{judge.card['model_id']}, {len(clips)} clips"
              f"{', verdicts cross-fitted in ' + str(FOLDS) + ' folds of people' if probabilities else ''}", "",
-             *describe(ranked, counted, ece)]
-    altered = {}
+             *describe(ranked, counted, reliable and reliable["ece"])]
+    altered = []
     if arguments.robustness:
         lines += ["", "| frames altered | video AUC, all clips | reals called FAKE | fakes called FAKE | no face |",
                   "|---|---|---|---|---|"]
         for name, alter in {"as they are": None, **ALTERATIONS}.items():
-            again = clips if alter is None else judged(judge, clips, alter)
-            altered[name] = summary(again)
-            row = altered[name]
-            lines.append(f"| {name} | {row['auc']:.3f} | {row['real_called_fake']} of {row['n_real']} | "
-                         f"{row['fake_called_fake']} of {row['n_fake']} | {row['no_face']} |")
-    write_json(arguments.out / "quality.json", {"model": judge.card["model_id"], "ece": ece, "rankings": ranked,
-                                                "calls": counted, "robustness": altered,
-                                                "clips": [clip.__dict__ for clip in fitted]})
+            row = {"name": name, **summary(clips if alter is None else judged(judge, clips, alter))}
+            altered.append(row)
+            lines.append(f"| {name} | {row['auc']:.3f} | {row['real_as_fake']} of {row['n_real']} | "
+                         f"{row['fake_as_fake']} of {row['n_fake']} | {row['not_judged']} |")
+    write_json(arguments.out / "quality.json", {
+        "model": judge.card["model_id"], "reliability": reliable, "rankings": ranked, "calls": counted,
+        "robustness": altered, "clips": [clip.__dict__ for clip in fitted]})
     write_bytes(arguments.out / "quality.md", ("\n".join(lines) + "\n").encode())
     print("\n".join(lines))
 
@@ -214,9 +213,9 @@ def summary(clips: Sequence[Judged]) -> dict[str, Any]:
     scored = [clip for clip in clips if clip.score is not None]
     return {"auc": auc([c.score for c in scored if c.score is not None], [c.label for c in scored]),
             "n_real": sum(not c.label for c in clips), "n_fake": sum(c.label for c in clips),
-            "real_called_fake": sum(c.verdict == "fake" and not c.label for c in clips),
-            "fake_called_fake": sum(c.verdict == "fake" and bool(c.label) for c in clips),
-            "no_face": sum(c.score is None for c in clips)}
+            "real_as_fake": sum(c.verdict == "fake" and not c.label for c in clips),
+            "fake_as_fake": sum(c.verdict == "fake" and bool(c.label) for c in clips),
+            "not_judged": sum(c.score is None for c in clips)}
 
 
 if __name__ == "__main__":

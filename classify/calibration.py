@@ -98,13 +98,24 @@ def _platt(logits: Sequence[float], labels: Sequence[int]) -> tuple[float, float
     return float(beta[0]), float(beta[1])
 
 
-def expected_calibration_error(probabilities: Sequence[float] | np.ndarray, labels: Sequence[int] | np.ndarray,
-                               bins: int = 10) -> float:
-    """ECE in [0, 1]: mean over equal-width bins, by their share, of |mean probability - share of fakes|, the classes
-    weighted to be as many (Naeini et al. 2015)."""
+def reliability(probabilities: Sequence[float] | np.ndarray, labels: Sequence[int] | np.ndarray, bins: int = 10
+                ) -> dict[str, Any]:
+    """Do probabilities mean what they say: {bins: [{n, mean_score, share_fake}], ece, n}, bins of equal width.
+
+    The classes weigh the same, as in the world that the probabilities are of. ece, in [0, 1]: mean over bins, by their
+    weight, of |mean_score - share_fake| (Naeini et al. 2015). An empty bin has None.
+    """
     import numpy as np
 
     p, y = np.asarray(probabilities, np.float64), np.asarray(labels)
     weights = np.where(y == 1, .5 / max(1, (y == 1).sum()), .5 / max(1, (y == 0).sum()))
     place = np.minimum((p * bins).astype(int), bins - 1)
-    return float(sum(abs(((p - y) * weights)[place == b].sum()) for b in range(bins)))
+    found, error = [], 0.0
+    for b in range(bins):
+        inside = place == b
+        weight = weights[inside].sum()
+        mean, share = ((weights * p)[inside].sum() / weight, (weights * y)[inside].sum() / weight) if weight else (
+            None, None)
+        found.append({"n": int(inside.sum()), "mean_score": mean, "share_fake": share})
+        error += weight * abs(mean - share) if weight else 0.0
+    return {"bins": found, "ece": float(error), "n": len(p)}

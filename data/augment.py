@@ -57,7 +57,10 @@ def draws(rows: Sequence[int], seed: int, epoch: int) -> np.ndarray:
 
 
 def degrade(pictures: np.ndarray, options: AugmentOptions, drawn: np.ndarray) -> np.ndarray:
-    """Shrink, blur and compress, as a picture or as a frame of a clip. pictures: uint8 RGB (n, side, side, 3); drawn: of `draws`. Returns the same shape."""
+    """Shrink, blur and compress, as a picture is or as a frame of a clip.
+
+    pictures: uint8 RGB (n, side, side, 3); drawn: of `draws`. Returns the same shape.
+    """
     if not options.degrades:
         return pictures
     with ThreadPoolExecutor(cpu_count()) as pool:

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from classify.calibration import Calibration, expected_calibration_error, fit, logit
+from classify.calibration import Calibration, fit, logit, reliability
 
 
 def test_at_most_the_share_of_new_reals_is_called_fake_or_left_undecided():
@@ -41,8 +41,8 @@ def test_scores_that_are_calibrated_keep_their_probability_and_others_are_moved(
     moved = fit(sure, labels)
     assert moved.slope == pytest.approx(1 / 3, abs=.03) and moved.probability(.5) == pytest.approx(
         1 / (1 + math.exp(1 / 3)), abs=.04)
-    assert expected_calibration_error([moved.probability(s) for s in sure], labels) < .03
-    assert expected_calibration_error(sure, labels) > .12
+    assert reliability([moved.probability(s) for s in sure], labels)["ece"] < .03
+    assert reliability(sure, labels)["ece"] > .12
 
 
 def test_classes_that_are_told_apart_do_not_give_a_step():
@@ -52,8 +52,15 @@ def test_classes_that_are_told_apart_do_not_give_a_step():
 
 def test_ece_by_hand():
     """Two bins: four scored .9 of which all are fake, four scored .1 of which all are real: .1 off everywhere."""
-    assert expected_calibration_error([.9] * 4 + [.1] * 4, [1] * 4 + [0] * 4) == pytest.approx(.1)
-    assert expected_calibration_error([.5] * 4, [1, 0, 1, 0]) == pytest.approx(0)
+    assert reliability([.9] * 4 + [.1] * 4, [1] * 4 + [0] * 4)["ece"] == pytest.approx(.1)
+    assert reliability([.5] * 4, [1, 0, 1, 0])["ece"] == pytest.approx(0)
+
+
+def test_reliability_counts_clips_but_weighs_classes_alike():
+    """One fake and four reals, all scored .65: in a world with as many of each, half of what is scored so is fake."""
+    found = reliability([.65] * 5, [1, 0, 0, 0, 0])
+    assert found["bins"][6] == {"n": 5, "mean_score": pytest.approx(.65), "share_fake": pytest.approx(.5)}
+    assert found["ece"] == pytest.approx(.15) and found["n"] == 5 and found["bins"][0]["mean_score"] is None
 
 
 def test_a_card_without_calibration_has_none():
