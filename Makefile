@@ -17,8 +17,8 @@ EXTRACT_RUNNING := WORKERS DEVICE SHARD ENGINE
 EXTRACT_SWITCHES := RETRY_FAILED VERIFY REUSE_BOXES
 SPLIT_OPTIONS := RULE TEST VAL SEED
 TRAIN_OPTIONS := RECIPE BACKBONE WEIGHTS SIZE CENTRE HIDDEN DROPOUT EPOCHS LR HEAD_EPOCHS FINE_LR UNFREEZE PATIENCE \
-  BALANCE BLEND FAKES_PER_REAL SMOOTHING EMA BEGIN REPLAY_FROM REPLAY SEED PRECISION BATCH \
-  ROTATE SHIFT ZOOM COLOUR CUTOUT DOWNSCALE BLUR JPEG
+  BALANCE BLEND FAKES_PER_REAL SMOOTHING EMA BEGIN BEGIN_SIZE REPLAY_FROM REPLAY SEED PRECISION BATCH \
+  ROTATE SHIFT ZOOM COLOUR CUTOUT DOWNSCALE BLUR JPEG H264
 TRAIN_SWITCHES := FLIP PLATEAU COSINE SPECTRUM METHODS
 TRAIN_RUNNING := DEVICE
 SCORE_RUNNING := DEVICE BATCH
@@ -144,10 +144,14 @@ detector: setup ## make the shipped detector again from DFDC=folder PHOTOS="fold
 	@$(RUN) classify.detector_corpus --dfdc '$(DFDC)' $(if $(PHOTOS),--photos $(PHOTOS)) --out $(DETECTOR_OUT)/corpus
 	@$(MAKE) --no-print-directory train OUT=$(DETECTOR_OUT) CORPUS=$(DETECTOR_OUT)/corpus/corpus.csv RECIPE=detector \
 	  VAL=.02 TEST=.02 BATCH=48
-	@$(RUN) classify.detector --model $(DETECTOR_OUT)/model/model.safetensors $(CLIP_FLAGS) --out classify/detector.safetensors
+	@$(MAKE) --no-print-directory train OUT=$(DETECTOR_OUT)/larger CORPUS=$(DETECTOR_OUT)/corpus/corpus.csv RECIPE=detector \
+	  VAL=.02 TEST=.02 BATCH=48 BEGIN=$(DETECTOR_OUT)/model/model.safetensors BEGIN_SIZE=192 EPOCHS=3 LR=5e-4
+	@$(RUN) classify.detector --model $(DETECTOR_OUT)/larger/model/model.safetensors $(CLIP_FLAGS) \
+	  --out classify/detector.safetensors
 
 bench-quality: setup ## how often the shipped detector (or MODEL=file) is right on clips of other corpora (minutes)
 	@$(RUN) classify.bench_quality $(call flags,MODEL DEVICE) $(CLIP_FLAGS) --robustness --out out/quality
+	@$(RUN) reports.quality --out out/quality
 
 bench-extract: setup ## what extraction costs against the usual loop, as ratios with their limits (minutes)
 	@$(RUN) extract.bench $(addprefix --corpus ,$(wildcard $(or $(DEEPFAKE_SHARED),../shared)/corpus))
