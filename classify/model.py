@@ -12,7 +12,6 @@ import difflib
 import hashlib
 import importlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Sequence
@@ -20,12 +19,12 @@ from typing import Any, Sequence
 import torch
 
 from classify import lite
+from classify.card import FORMAT, read_card
 from classify.weights import load_weights
 from pipeline.errors import CheckpointError, OptionsError
 from pipeline.options import option
 from pipeline.tables import write_bytes
 
-FORMAT = 2             # of the checkpoint; raised when the card's meaning changes
 HEAD_STD = 1e-3        # of the one-logit head at the start: scores begin at .5; timm's default saturates them
 PROBE_TOLERANCE = 1e-2  # logits; two CPUs or a CPU and a GPU differ by 1e-4, a changed network by far more
 
@@ -271,25 +270,6 @@ def resized(net: Any, card: dict[str, Any], size: int) -> tuple[FaceNet, dict[st
     except RuntimeError:
         raise OptionsError(f"{card['backbone']} is made for one size: it cannot go on at {size} px") from None
     return other.to(memory_format=torch.channels_last), card
-
-
-def read_card(path: Path) -> dict[str, Any]:
-    """The model card alone: no tensors are read. Raises CheckpointError."""
-    if path.suffix == ".keras":
-        return importlib.import_module("classify.keras_model").read_card(path)
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise CheckpointError(f"no model at {path}: `make train CORPUS=your/corpus` makes one, `make demo` a small one "
-                              "on drawn faces; or name another with --model")
-    try:
-        with safe_open(os.fspath(path), "pt") as file:
-            card = json.loads((file.metadata() or {})["card"])
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a model file of this project ({type(error).__name__})") from None
-    if card.get("format") != FORMAT:
-        raise CheckpointError(f"{path} has format {card.get('format')}, this version reads {FORMAT}: train it again")
-    return card
 
 
 def versions() -> dict[str, str]:

@@ -110,13 +110,17 @@ def judge_for(arguments: argparse.Namespace, below: Callable[[list[str]], list[s
 
     Raises CheckpointError and OptionsError, what can be known at once before seconds of imports.
     """
-    from classify.model import read_card
+    from classify.card import read_card
 
     read_card(arguments.model)
     paths = below(arguments.paths)
     one_each(arguments, paths, thing)
+    import torch
+
     from classify.verdict import Judge
 
+    # A clip's few faces gain hardly anything from more, and beside a busy process threads wait seconds for each other.
+    torch.set_num_threads(1)
     judge = Judge(arguments.model, arguments.device)
     if judge.card.get("demo"):
         print(f"note: this model was trained on drawn faces, it knows nothing about real {thing}s", file=sys.stderr)

@@ -59,3 +59,11 @@ def test_judging_a_clip_with_the_shipped_detector_imports_nothing_heavy(demo_cor
                           check=True)
     assert "(shipped detector)" in done.stdout and "a face in 5 of 5 frames" in done.stdout
     assert done.stderr.split() == []
+
+
+def test_a_missing_model_is_told_before_torch_is_imported(tmp_path):
+    code = ("import sys; from classify.video import main; status = main(sys.argv[1:]); "
+            "print('torch' in sys.modules); sys.exit(status)")
+    done = subprocess.run([sys.executable, "-c", code, "clip.mp4", "--model", str(tmp_path / "none.safetensors")],
+                          capture_output=True, text=True)
+    assert done.returncode == 1 and "no model at" in done.stderr and done.stdout.split() == ["False"]
