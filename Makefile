@@ -22,7 +22,8 @@ TRAIN_OPTIONS := RECIPE BACKBONE WEIGHTS SIZE CENTRE HIDDEN DROPOUT EPOCHS LR HE
 TRAIN_SWITCHES := FLIP PLATEAU COSINE SPECTRUM METHODS
 TRAIN_RUNNING := DEVICE
 SCORE_RUNNING := DEVICE BATCH
-REPORT_OPTIONS := TITLE AGAINST
+REPORT_OPTIONS := TITLE AGAINST SHEETS
+REPORT_SWITCHES := ROBUST
 
 # Only what stands on make's command line counts: a SIZE or TEST of the environment is somebody else's.
 given = $(if $(filter command,$(firstword $(origin $(1)))),$($(1)))
@@ -81,7 +82,7 @@ train: $(MODEL) ## train a network on the training crops (RESUME=1 goes on with 
 
 score: $(OUT)/scores/videos.csv ## score the held-out videos
 
-report: $(OUT)/report/report.html ## metrics, figures and one page (AGAINST=dir: compared with an earlier run's OUT)
+report: $(OUT)/report/report.html ## metrics, figures and one page, sheets of the worst false calls (SHEETS=8 ROBUST=1 AGAINST=dir)
 
 augment-sheet: $(OUT)/faces/videos.csv $(OUT)/split.csv ## draw what training with these options sees of some crops: OUT/augment.png
 	@$(RUN) classify.augment_sheet --out $(OUT) $(call flags,$(TRAIN_OPTIONS)) $(call either,$(TRAIN_SWITCHES))
@@ -114,15 +115,19 @@ ensemble: setup ## checkpoints of one split that judge together: make ensemble M
 $(OUT)/scores/videos.csv: $(MODEL)
 	@$(RUN) classify.score --out $(OUT) --model $< $(call flags,$(SCORE_RUNNING))
 
+$(OUT)/scores/altered.csv: $(OUT)/scores/videos.csv
+	@$(RUN) classify.robustness --out $(OUT) $(call flags,$(SCORE_RUNNING))
+
 $(OUT)/report/report.html: $(OUT)/scores/videos.csv $(OUT)/.options/report \
-  $(if $(call given,AGAINST),$(wildcard $(AGAINST)/scores/videos.csv))
-	@$(RUN) reports.page --out $(OUT) $(call flags,$(REPORT_OPTIONS))
+  $(if $(call yes,ROBUST),$(OUT)/scores/altered.csv) $(if $(call given,AGAINST),$(wildcard $(AGAINST)/scores/videos.csv))
+	@$(RUN) reports.page --out $(OUT) $(if $(CORPUS),--corpus '$(CORPUS)') $(call flags,$(REPORT_OPTIONS)) \
+	  $(call switches,$(REPORT_SWITCHES))
 
 # A stamp of the options that a stage reads, rewritten only when they change.
 $(OUT)/.options/extract: stamp = $(call flags,$(EXTRACT_OPTIONS)) $(call switches,REUSE_BOXES)
 $(OUT)/.options/split: stamp = $(call flags,$(SPLIT_OPTIONS))
 $(OUT)/.options/train: stamp = $(call flags,$(TRAIN_OPTIONS)) $(call either,$(TRAIN_SWITCHES))$(if $(KERAS), $(KERAS))
-$(OUT)/.options/report: stamp = $(call flags,$(REPORT_OPTIONS))
+$(OUT)/.options/report: stamp = $(call flags,$(REPORT_OPTIONS)) $(call switches,$(REPORT_SWITCHES))
 $(OUT)/.options/%: FORCE
 	@mkdir -p $(@D); echo "$(stamp)" | cmp -s - $@ || echo "$(stamp)" > $@
 

@@ -10,10 +10,10 @@ import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Sequence
 
 from extract.layouts import thing_of
-from pipeline.errors import SplitError, TableError, command
+from pipeline.errors import CheckpointError, SplitError, TableError, command
 from pipeline.options import add_flags, from_flags, option
 from pipeline.tables import (
     FACES,
@@ -51,21 +51,42 @@ def default_model(out: Path) -> Path:
     return keras if keras.is_file() and not torch.is_file() else torch
 
 
+def scored_by(out: Path, model_id: Any) -> Path | None:
+    """The checkpoint below OUT that made scores with this model_id: trained there, an ensemble, a Keras file."""
+    from classify.model import read_card
+
+    for path in sorted((out / "model").glob("*")):
+        if path.suffix in (".safetensors", ".keras"):
+            try:
+                if model_id and read_card(path)["model_id"] == model_id:
+                    return path
+            except CheckpointError:  # of an older version
+                continue
+    return None
+
+
 def score_crops(net, card: dict[str, Any], rows: pd.DataFrame, out: Path, options: ScoreOptions) -> np.ndarray:
     """P(fake) in [0, 1] of each row's crop, float64 (n,). rows: columns crop and label, of OUT/faces/faces.csv."""
+    from data.pack import Pack
+
+    pack = Pack(out, card["size_px"], card["centre"])
+    return score_pictures(net, pack.pictures, pack.numbers(rows["crop"]), options)
+
+
+def score_pictures(net, pictures: np.ndarray, places: np.ndarray, options: ScoreOptions,
+                   progress: bool = True) -> np.ndarray:
+    """P(fake) in [0, 1] of the pictures at these places, float64 (n,). pictures: uint8 RGB (m, size_px, size_px, 3)."""
     import numpy as np
     from tqdm import tqdm
 
     from classify.model import scores_of
     from data.batches import Batches, InOrder
-    from data.pack import Pack
 
-    pack = Pack(out, card["size_px"], card["centre"])
-    batches = Batches(pack.pictures, pack.numbers(rows["crop"]), rows["label"], InOrder(len(rows), options.batch))
-    scores = np.full(len(rows), np.nan)
+    batches = Batches(pictures, places, np.zeros(len(places), np.int64), InOrder(len(places), options.batch))
+    scores = np.full(len(places), np.nan)
     device = next(net.parameters()).device
     net.eval()
-    for batch in tqdm(batches, desc="score", unit="batch", leave=False):
+    for batch in tqdm(batches, desc="score", unit="batch", leave=False, disable=not progress):
         scored = scores_of(net, batch.pictures.to(device)).cpu().numpy()
         scores[batch.rows.numpy()] = scored.astype(np.float64).round(6)
     return scores
@@ -110,17 +131,22 @@ def video_scores(videos: pd.DataFrame, frames: pd.DataFrame, card: dict[str, Any
 def held_out_scores(out: Path, net, card: dict[str, Any],
                     options: ScoreOptions) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows of tables.FRAME_SCORES and tables.VIDEO_SCORES of OUT's validation and test videos; nothing is written."""
+    crops, rows = held_out(out, ("val", "test"))
+    crops["score"] = score_crops(net, card, crops, out, options)
+    return crops, video_scores(rows, crops, card)
+
+
+def held_out(out: Path, parts: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The crops and the videos of these parts of OUT, without their scores. Raises TableError."""
     split = read_table(out / "split.csv", SPLIT)
-    held_out = split[split["part"].isin(["val", "test"])]
+    held_out = split[split["part"].isin(parts)]
     faces = read_table(out / "faces" / "faces.csv", FACES)
     crops = faces[faces["crop"] != ""].merge(held_out[["video_id", "label"]], on="video_id")
-    crops["score"] = score_crops(net, card, crops, out, options)
     videos = read_table(out / "faces" / "videos.csv", VIDEOS)
     if missing := sorted(set(held_out["video_id"]) - set(videos["video_id"])):
         raise TableError(f"{len(missing)} held-out videos were never extracted (e.g. {missing[0]}): `make extract`")
     methods = read_table(out / "index.csv", INDEX)[["video_id", "method"]]
-    rows = held_out.merge(videos.drop(columns="label"), on="video_id").merge(methods, on="video_id")
-    return crops, video_scores(rows, crops, card)
+    return crops, held_out.merge(videos.drop(columns="label"), on="video_id").merge(methods, on="video_id")
 
 
 def score_held_out(out: Path, model: Path, options: ScoreOptions) -> pd.DataFrame:

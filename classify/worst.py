@@ -68,14 +68,16 @@ def false_calls(rows: pd.DataFrame, frames: pd.DataFrame, faces: Path, threshold
 
 
 def thumbnail(crop: Path) -> bytes | None:
-    """A small JPEG of a stored crop, None where there is none that can be read."""
+    """A small JPEG of a stored crop, or of a picture as it is judged whole; None where there is none that can be
+    read."""
     import cv2
-    import numpy as np
 
-    content = crop.read_bytes() if crop.is_file() else b""
-    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
-    if picture is None:
+    from extract.pictures import read_picture, whole_square
+    from pipeline.errors import VideoError
+
+    try:
+        small = cv2.cvtColor(whole_square(read_picture(crop), THUMBNAIL_PX), cv2.COLOR_RGB2BGR)
+    except VideoError:
         return None
-    small = cv2.resize(picture, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
     ok, jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return jpeg.tobytes() if ok else None

@@ -16,7 +16,7 @@ import numpy as np
 
 from data.crops import read_crop, to_input
 from pipeline.parallel import cpu_count
-from pipeline.tables import FACES, read_table, write_json
+from pipeline.tables import FACES, read_json, read_table, write_json
 
 VERSION = 1  # raised when the same crop and options give another picture
 
@@ -31,9 +31,7 @@ class Pack:
     def __init__(self, out: Path, size_px: int, centre: float):
         faces = read_table(out / "faces" / "faces.csv", FACES)
         crops = faces.loc[faces["crop"] != "", "crop"].tolist()
-        options = json.loads((out / "faces" / "options.json").read_text())
-        whole = "crop_folder" in options  # pictures judged whole: the column names the corpus' own files
-        folder = Path(options["crop_folder"]) if whole else out / "faces"
+        folder, whole = crop_folder(out)
         self._number = {crop: number for number, crop in enumerate(crops)}
         path = out / "packed" / f"{size_px}-{centre:g}.npy"
         made_from = _fingerprint(crops, folder, size_px, centre)
@@ -67,6 +65,22 @@ class Joined:
         return taken
 
 
+def crop_folder(out: Path) -> tuple[Path, bool]:
+    """What the column `crop` of OUT's faces is relative to, and whether it names pictures that are judged whole: then
+    it is the corpus itself. Raises TableError."""
+    options = read_json(out / "faces" / "options.json")
+    whole = "crop_folder" in options
+    return Path(options["crop_folder"]) if whole else out / "faces", whole
+
+
+def read_stored(file: Path, whole: bool, px: int) -> np.ndarray:
+    """A square as it is before `to_input`: a stored crop, or a whole picture at px. uint8 RGB (side, side, 3)."""
+    from extract.pictures import read_picture, whole_square
+
+    # As classify.verdict does with a picture that it judges whole.
+    return whole_square(read_picture(file), px) if whole else read_crop(file)
+
+
 def _fingerprint(crops: list[str], folder: Path, size_px: int, centre: float) -> str:
     digest = hashlib.sha256(repr((VERSION, size_px, centre)).encode())
     for crop in crops:
@@ -88,17 +102,13 @@ def _is_from(path: Path, made_from: str) -> bool:
 def _write(path: Path, crops: list[str], folder: Path, size_px: int, centre: float, whole: bool) -> None:
     from tqdm import tqdm
 
-    from extract.pictures import read_picture, whole_square
-
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".json").unlink(missing_ok=True)  # of an older pack: never beside a newer one
     partial = path.with_name(f".{path.name}.partial")
     pictures = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(crops), size_px, size_px, 3))
 
     def fill(number: int) -> None:
-        file = folder / crops[number]
-        # As classify.verdict does with a picture that it judges whole.
-        crop = whole_square(read_picture(file), round(size_px / centre)) if whole else read_crop(file)
+        crop = read_stored(folder / crops[number], whole, round(size_px / centre))
         pictures[number] = to_input(crop, size_px, centre)
 
     try:

@@ -93,6 +93,7 @@ VIDEO_SCORES = {
     "score": "float64",     # P(fake) aggregated over frames; missing where the verdict is undecided for want of faces
     "verdict": "str",       # real, fake, undecided
 }
+ALTERED_SCORES = {"alteration": "str", **VIDEO_SCORES}  # of test videos whose crops were altered (classify.alter)
 DEMO_MARK = "DEMO.txt"    # a corpus that holds this file was drawn by pipeline.demo; pages made from it say so
 SORT_KEYS = ("video_id", "frame", "face")
 
@@ -121,6 +122,19 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 def write_json(path: str | Path, content: Any) -> None:
     """Write JSON whole or not at all; NaN is refused, since JSON has none."""
     write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises TableError when it is missing, damaged or no object."""
+    if not path.is_file():
+        raise TableError(f"{path} does not exist: run the stage that makes it first (`make` lists the stages)")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TableError(f"{path} is not JSON ({error}): remove it and make it again") from None
+    if not isinstance(record, dict):
+        raise TableError(f"{path} holds no object: remove it and make it again")
+    return record
 
 
 def write_table(path: str | Path, rows: pd.DataFrame | list[dict], columns: dict[str, str],

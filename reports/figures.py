@@ -4,11 +4,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from classify.bootstrap import exact
 from classify.metrics import curves
-from reports.style import FAKE, FEW, OTHER, REAL, STYLE, Drawn, axes_of, figure_of, files_of, unit_square
+from reports.style import FAKE, FEW, OTHER, REAL, SIZE_IN, STYLE, Drawn, axes_of, figure_of, files_of, unit_square
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +39,8 @@ def draw_all(metrics: dict[str, Any], rows: pd.DataFrame, faces: pd.DataFrame, e
         some = len(levels.get(level, ()))
         figures[f"histogram_{level}s"] = histogram(levels[level], threshold, name) if some else none
         figures[f"calibration_{level}s"] = calibration(metrics["calibration"][level], name) if some else none
+    figures["robustness"] = robustness(metrics["robustness"], things) if metrics["robustness"] else \
+        "make report ROBUST=1 judges the test crops compressed, blurred, darker, …"
     for name in ("accuracy", "loss"):
         figures[f"epochs_{name}"] = ("there is no table of epochs beside the model" if epochs is None
                                      else training(epochs, name, best_epoch, metrics["thing"]))
@@ -151,6 +154,31 @@ def calibration(reliability: dict[str, Any], name: str) -> Drawn:
                       textcoords="offset points", fontsize=9, color="black")
     unit_square(axes, "mean score of the bin", "share that is fake")
     axes.legend(loc="lower right" if sum(y) / len(y) > .4 else "upper left")
+    return files_of(figure)
+
+
+@matplotlib.rc_context(STYLE)
+def robustness(summaries: list[dict[str, Any]], things: str) -> Drawn:
+    """AUC, and shares called FAKE, under each alteration (of classify.robustness), a line each, unaltered on top."""
+    figure = Figure(figsize=(SIZE_IN[0], 1.3 + .24 * len(summaries)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    places = range(len(summaries))
+    for axes, name, total, marker, colour in ((left, "auc", "", "D", OTHER),
+                                              (right, "real_as_fake", "n_real", "o", REAL),
+                                              (right, "fake_as_fake", "n_fake", "s", FAKE)):
+        shares = [row["auc"]["here"] if name == "auc" else row[name] / row[total] if row[total] else None
+                  for row in summaries]
+        known = [(share, place) for share, place in zip(shares, places) if share is not None]
+        label = None if name == "auc" else f"{total[2:]}s, n = {summaries[0][total]}"
+        axes.plot([share for share, _ in known], [place for _, place in known], marker, color=colour, ms=6,
+                  mec="white", mew=.6, clip_on=False, label=label, zorder=4)
+        if shares[0] is not None:
+            axes.axvline(shares[0], color=colour, ls="--", lw=1)
+    left.set_yticks(places, [row["name"] for row in summaries], fontsize=9)
+    left.set(xlabel=f"AUC of {things}", ylim=(len(summaries) - .5, -.5), xlim=(min(.5, left.get_xlim()[0]), 1))
+    right.set(xlabel="share called FAKE", xlim=(0, 1))
+    figure.suptitle("Altered crops; dashed: as they are", x=0, ha="left", fontsize=11)
+    figure.legend(loc="outside lower right", ncols=2)
     return files_of(figure)
 
 

@@ -37,6 +37,7 @@ def findings(metrics: dict[str, Any]) -> list[str]:
         lines.append(f"With failed {thing}s counted as wrong calls: accuracy "
                      f"{show_cell(as_wrong['metrics']['accuracy'])}, AUC {show_cell(as_wrong['metrics']['auc'])}.")
     lines += _worst(metrics)
+    lines += _altered(metrics["robustness"]) if metrics.get("robustness") else []
     without: dict[str, list[str]] = {}  # why a value has no interval -> the metrics above that lack one
     for name in ("accuracy", "balanced_accuracy", "auc"):
         if got[name]["value"] is not None and got[name]["reason"]:
@@ -63,6 +64,25 @@ def _worst(metrics: dict[str, Any]) -> list[str]:
     if most and most["called"]:
         lines.append(f"Most false alarms are on {most['name']}: {most['called']} of {count(most['n'], 'real')} called "
                      "FAKE.")
+    return lines
+
+
+def _altered(summaries: list[dict[str, Any]]) -> list[str]:
+    """Under which alteration the ranking surely suffers most, and where most reals are called FAKE."""
+    plain, altered = summaries[0], summaries[1:]
+    worse = [row for row in altered if row["auc"]["verdict"] == "worse"]
+    if worse:
+        worst = min(worse, key=lambda row: row["auc"]["here"])
+        cell = worst["auc"]
+        lines = [f"Altered crops: AUC is surely lower in {len(worse)} of {count(len(altered), 'alteration')}, most by "
+                 f"\"{worst['name']}\": {cell['here']:.3f} against {cell['there']:.3f} as they are "
+                 f"({cell['difference']:+.3f}, 95 % interval {cell['low']:+.3f} to {cell['high']:+.3f})."]
+    else:
+        lines = [f"Altered crops: in none of {count(len(altered), 'alteration')} is AUC surely lower."]
+    most = max(altered, key=lambda row: row["real_as_fake"], default=plain)
+    if most["real_as_fake"] > plain["real_as_fake"]:
+        lines.append(f"Most false alarms come with \"{most['name']}\": {most['real_as_fake']} of "
+                     f"{count(most['n_real'], 'real')} called FAKE, {plain['real_as_fake']} as they are.")
     return lines
 
 

@@ -4,9 +4,11 @@
     OUT/report/metrics.json  every number of the page, unrounded
     OUT/report/metrics.csv   the same as a long table
     OUT/report/figures/      the figures, each as SVG and PDF for a paper and PNG for a slide
+    OUT/report/sheets/       the evidence on the worst false calls, a page each, opened from the report
 
-It needs tables and stored crops only: no model, no video, no GPU. Same tables and crops, same bytes. The numbers come
-from classify.metrics, .worst and .against; this module and findings.py put them into words and tables.
+It needs tables and stored crops only, the sheets the model and the videos too; where those are gone it says so. Same
+tables, crops and videos, same bytes. The numbers come from classify.metrics, .worst and .against; this module and
+findings.py put them into words and tables.
 """
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import TableError, command
 from pipeline.options import add_flags, from_flags, option
-from pipeline.tables import VIDEO_SCORES, read_table, write_bytes, write_json, write_table
+from pipeline.storage import place
+from pipeline.tables import ALTERED_SCORES, VIDEO_SCORES, read_table, write_bytes, write_json, write_table
 from reports.findings import WORDS, findings
 from reports.run import PART, Run, outcomes, parts, read_card, read_run, warnings
 
@@ -37,6 +40,7 @@ CAPTIONS = {
     "confusion": "Calls and failures", "roc": "ROC", "precision_recall": "Precision and recall",
     "histogram_videos": "Scores of {}s", "histogram_frames": "Scores of frames",
     "calibration_videos": "Calibration of {}s", "calibration_frames": "Calibration of frames",
+    "robustness": "Altered crops",
     "epochs_accuracy": "Accuracy while training", "epochs_loss": "Loss while training",
 }
 
@@ -47,16 +51,26 @@ class ReportOptions:
 
     title: str = option("Real or fake: how well the model tells", "heading of the page")
     against: str | None = option(None, "folder (OUT) of an earlier run to compare with, on the test videos of both")
+    sheets: int = option(8, "worst false calls that get a sheet of evidence, some seconds each; 0 for none")
+
+    robust: bool = option(False, "tell how the model bears altered crops, of scores/altered.csv (classify.robustness)")
+
+    def __post_init__(self) -> None:
+        if self.sheets < 0:
+            raise ValueError(f"sheets must be at least 0, got {self.sheets}")
 
 
-def write_report(out: Path, options: ReportOptions = ReportOptions()) -> dict[str, Any]:
+def write_report(out: Path, options: ReportOptions = ReportOptions(), corpus: Any = None) -> dict[str, Any]:
     """Write the report of the run in folder `out` to `out`/report and return its metrics, findings included.
 
+    corpus: what the run was extracted from, for the sheets; None where that is not known.
     Raises TableError where a table is missing, damaged or contradicts another.
     """
     from classify.metrics import evaluate, to_rows, videos_of
+    from classify.robustness import summaries
     from classify.worst import false_calls, methods, people
     from reports.figures import draw_all
+    from reports.sheets import write_sheets
     from reports.style import UNSAID
 
     run = read_run(out)
@@ -68,12 +82,16 @@ def write_report(out: Path, options: ReportOptions = ReportOptions()) -> dict[st
                **evaluate(run.video_scores, run.frame_scores, threshold, PART, originals)}
     rows = videos_of(run.video_scores, PART, threshold, originals)
     faces = run.frame_scores.merge(rows[["video_id", "label"]], on="video_id")
+    metrics["robustness"] = summaries(read_table(out / "scores" / "altered.csv", ALTERED_SCORES), rows, threshold) \
+        if options.robust else None
     figures = draw_all(metrics, rows, faces, run.epochs, run.card.get("best_epoch"))
     metrics["worst"] = {"methods": methods(rows),
                         "people": people(rows, dict(zip(run.index["video_id"], run.index["target_id"])))}
     metrics["against"] = compared(rows, Path(options.against), metrics["thing"]) if options.against else None
     metrics["findings"] = findings(metrics)
-    wrong = false_calls(rows, run.frame_scores, out / "faces", threshold, SHOWN_FACES)
+    wrong = false_calls(rows, run.frame_scores, run.crops, threshold, SHOWN_FACES)
+    sheets, why = write_sheets(out, corpus, metrics["model_id"], wrong[:options.sheets])
+    metrics["sheets"] = {"asked": options.sheets, "sheets": sheets, "reason": why}
     html = render(run, metrics, rows, wrong, figures, options)
     folder = out / "report"
     for name, drawn in figures.items():
@@ -123,7 +141,8 @@ def render(run: Run, metrics: dict[str, Any], rows: pd.DataFrame, wrong: list[di
         title=options.title, metrics=metrics, words=WORDS, captions=captions, pictures=pictures, figures=figures,
         warnings=warnings(run), outcomes=outcomes(run), parts=parts(run), audit=audit, card=run.card,
         note=lambda reason: notes.setdefault(reason, len(notes) + 1), notes=notes,
-        wrong=wrong, n_wrong=len(wrong), shown_faces=SHOWN_FACES, columns=METRICS_AGAINST,
+        wrong=wrong, sheets={sheet["video_id"]: sheet for sheet in metrics["sheets"]["sheets"]},
+        n_wrong=len(wrong), shown_faces=SHOWN_FACES, columns=METRICS_AGAINST,
         sorted_methods=[(row["name"], metrics["video"]["methods"][row["name"]])
                         for row in metrics["worst"]["methods"]],
         failed=rows[~rows["judged"]].head(SHOWN_ROWS).to_dict("records"), n_failed=int((~rows["judged"]).sum()),
@@ -143,13 +162,18 @@ def show_number(value: Any) -> str:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m reports.page", description="Scores to a page that people read.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run (OUT); the page goes to OUT/report")
+    parser.add_argument("--corpus", type=place, help="what OUT was extracted from: sheets are made of its videos")
     add_flags(parser, ReportOptions)
     arguments = parser.parse_args(argv)
-    metrics = write_report(arguments.out, from_flags(ReportOptions, arguments))
+    metrics = write_report(arguments.out, from_flags(ReportOptions, arguments), arguments.corpus)
     if metrics["demo"]:
         print("report: demo on drawn faces, its numbers say nothing about real videos")
     for line in metrics["findings"]:
         print(f"report: {line}")
+    if made := sum(bool(sheet["file"]) for sheet in metrics["sheets"]["sheets"]):
+        print(f"report: sheets of {made} false calls in {arguments.out / 'report' / 'sheets'}")
+    elif metrics["sheets"]["reason"]:
+        print(f"report: no sheets: {metrics['sheets']['reason']}")
     print(f"report: {arguments.out / 'report' / 'report.html'}")
 
 

@@ -1,14 +1,13 @@
 """The tables and records of a finished run, as a report reads them, and what of them is told beside its numbers."""
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from extract.layouts import thing_of
 from pipeline.errors import TableError
-from pipeline.tables import FRAME_SCORES, INDEX, SPLIT, VIDEO_SCORES, VIDEOS, read_table
+from pipeline.tables import FRAME_SCORES, INDEX, SPLIT, VIDEO_SCORES, VIDEOS, read_json, read_table
 from reports.findings import count
 
 if TYPE_CHECKING:
@@ -29,11 +28,14 @@ class Run:
     audit: dict[str, Any]           # of the split
     card: dict[str, Any]            # of the model
     epochs: pd.DataFrame | None     # None where training left no table
+    crops: Path                     # folder that the column `crop` is relative to
 
 
 def read_run(out: Path) -> Run:
     """Read what a report needs from a run's folder. Raises TableError for the first thing missing or damaged."""
     import pandas as pd
+
+    from data.pack import crop_folder
 
     card = read_card(out)
     epochs, path = None, out / "model" / "epochs.csv"
@@ -44,7 +46,8 @@ def read_run(out: Path) -> Run:
             raise TableError(f"{path} is not a table of epochs ({error}): train again") from None
     return Run(read_table(out / "index.csv", INDEX), read_table(out / "faces" / "videos.csv", VIDEOS),
                read_table(out / "split.csv", SPLIT), read_table(out / "scores" / "frames.csv", FRAME_SCORES),
-               read_table(out / "scores" / "videos.csv", VIDEO_SCORES), read_record(out / "split.json"), card, epochs)
+               read_table(out / "scores" / "videos.csv", VIDEO_SCORES), read_json(out / "split.json"), card, epochs,
+               crop_folder(out)[0])
 
 
 def warnings(run: Run) -> list[str]:
@@ -91,20 +94,7 @@ def parts(run: Run) -> list[dict[str, Any]]:
 
 def read_card(out: Path) -> dict[str, Any]:
     """What the scores of the run say of their model. Raises TableError where there is none, or no threshold in it."""
-    card = read_record(out / "scores" / "run.json")
+    card = read_json(out / "scores" / "run.json")
     if not isinstance(card.get("threshold"), (int, float)):
         raise TableError(f"{out / 'scores' / 'run.json'} has no threshold: score the videos again")
     return card
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises TableError when it is missing, damaged or no object."""
-    if not path.is_file():
-        raise TableError(f"{path} does not exist: run the stage that makes it first (`make` lists the stages)")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise TableError(f"{path} is not JSON ({error}): remove it and make it again") from None
-    if not isinstance(record, dict):
-        raise TableError(f"{path} holds no object: remove it and make it again")
-    return record

@@ -43,7 +43,8 @@ def test_every_option_of_a_command_can_be_given_to_make():
                                (("SPLIT_OPTIONS",), (SplitOptions,)),
                                (("TRAIN_OPTIONS", "TRAIN_SWITCHES", "TRAIN_RUNNING"),
                                 (ModelOptions, TrainOptions, AugmentOptions, ScoreOptions)),
-                               (("SCORE_RUNNING",), (ScoreOptions,)), (("REPORT_OPTIONS",), (ReportOptions,))):
+                               (("SCORE_RUNNING",), (ScoreOptions,)),
+                               (("REPORT_OPTIONS", "REPORT_SWITCHES"), (ReportOptions,))):
         lists = [re.search(rf"^{name} := ((?:.*\\\n)*.*)$", text, re.M)[1] for name in variables]
         listed = {word for line in lists for word in line.replace("\\", "").split()}
         own = {"RESUME", "RECIPE"}  # the one is written out in the rule, the other is a choice of defaults

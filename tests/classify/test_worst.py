@@ -56,6 +56,17 @@ def test_a_damaged_crop_is_no_thumbnail(tmp_path, content):
     assert thumbnail(tmp_path / "x.png") is None and thumbnail(tmp_path) is None
 
 
+def test_a_whole_picture_is_not_squeezed_to_a_thumbnail(tmp_path):
+    """A white square in a wide black picture stays a square."""
+    picture = np.zeros((100, 200, 3), np.uint8)
+    picture[30:70, 80:120] = 255
+    cv2.imwrite(str(tmp_path / "wide.png"), picture)
+    small = cv2.imdecode(np.frombuffer(thumbnail(tmp_path / "wide.png"), np.uint8), cv2.IMREAD_GRAYSCALE)
+    seen = small[THUMBNAIL_PX // 4:-THUMBNAIL_PX // 4] > 127  # without what is mirrored above and below
+    assert small.shape == (THUMBNAIL_PX, THUMBNAIL_PX)
+    assert abs(int(seen.any(0).sum()) - int(seen.any(1).sum())) <= 2
+
+
 def groups(*scores):
     """A real and a fake of each of ten people; scores: (real, fake)."""
     real, fake = scores

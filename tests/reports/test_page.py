@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import TableError
-from pipeline.tables import FRAME_SCORES, INDEX, SPLIT, VIDEO_SCORES, VIDEOS, write_json, write_table
+from pipeline.tables import ALTERED_SCORES, FRAME_SCORES, INDEX, SPLIT, VIDEO_SCORES, VIDEOS, write_json, write_table
 from reports.page import ReportOptions, main, write_report
 from reports.run import read_run
 
@@ -50,6 +50,7 @@ def run_folder(out: Path, n: int = 48, failed: int = 2, methods=("FaceSwap", "Ne
                                    ("split.csv", rows, SPLIT), ("scores/videos.csv", rows, VIDEO_SCORES),
                                    ("scores/frames.csv", frames, FRAME_SCORES)):
         write_table(out / path, content, columns)
+    write_json(out / "faces/options.json", {})
     write_json(out / "split.json", {**AUDIT, **(audit or {})})
     write_json(out / "scores/run.json", {**CARD, **(card or {})})
     (out / "model").mkdir()
@@ -155,6 +156,48 @@ def test_faces_and_an_earlier_run_are_in_the_page_the_same_each_time_and_every_n
     assert [m["share"] for m in metrics["worst"]["methods"]] == sorted(m["share"] for m in metrics["worst"]["methods"])
     write_report(out, options)
     assert page(out) == text
+
+
+def write_altered(out: Path, shift: float = 0.) -> None:
+    """Altered scores of a run folder: as they are (but for `shift`), and blurred, where all score like a real."""
+    plain = read_run(out).video_scores
+    failed = plain["score"].isna()
+    blurred = plain.assign(score=plain["score"].where(failed, .1), verdict=plain["verdict"].where(failed, "real"))
+    plain = plain.assign(score=plain["score"] + shift)
+    rows = [own.assign(alteration=name) for name, own in (("as they are", plain), ("blurred", blurred))]
+    write_table(out / "scores/altered.csv", pd.concat(rows), ALTERED_SCORES)
+
+
+def test_altered_crops_are_told_beside_those_as_they_are(tmp_path):
+    out = run_folder(tmp_path)
+    assert "ROBUST=1" in (write_report(out) and page(out))
+    write_altered(out)
+    metrics = write_report(out, ReportOptions(robust=True))
+    plain, blurred = metrics["robustness"]
+    confusion, auc = (metrics["video"]["all"]["left_out"][key] for key in ("confusion", "metrics"))
+    assert (plain["real_as_fake"], plain["fake_as_fake"]) == (confusion["real_as_fake"], confusion["fake_as_fake"])
+    assert (blurred["real_as_fake"], blurred["fake_as_fake"], blurred["not_judged"]) == (0, 0, 2)
+    assert blurred["auc"]["here"] == .5 and blurred["auc"]["there"] == pytest.approx(auc["auc"]["value"])
+    assert blurred["auc"]["verdict"] == "worse"
+    [line] = [line for line in metrics["findings"] if "alteration" in line]
+    assert f'1 of 1 alteration, most by "blurred": 0.500 against {auc["auc"]["value"]:.3f}' in line
+    text = page(out)
+    assert "ROBUST=1" not in text and line in html.unescape(text)
+    assert (out / "report/figures/robustness.pdf").is_file()
+    write_report(out, ReportOptions(robust=True))
+    assert page(out) == text
+    write_report(out)
+    assert not (out / "report/figures/robustness.pdf").exists()
+
+
+def test_altered_crops_of_other_scores_are_refused_in_one_line(tmp_path, capsys):
+    out = run_folder(tmp_path)
+    for make, message in ((lambda: None, "altered.csv does not exist"),
+                          (lambda: write_altered(out, shift=-.002), "not of the same model")):
+        make()
+        assert main(["--out", str(out), "--robust"]) == 1
+        captured = capsys.readouterr()
+        assert captured.err.count("\n") == 1 and message in captured.err
 
 
 @pytest.mark.parametrize("wrong, message", [("missing", "missing/scores/run.json does not exist"),
