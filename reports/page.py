@@ -127,9 +127,10 @@ def render(run: Run, metrics: dict[str, Any], rows: pd.DataFrame, wrong: list[di
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-                                     undefined=jinja2.StrictUndefined)
+                                     undefined=jinja2.StrictUndefined,
+                                     loader=jinja2.FileSystemLoader(Path(__file__).parent))
     environment.filters["number"] = show_number
-    template = environment.from_string((Path(__file__).parent / "page.html").read_text(encoding="utf-8"))
+    template = environment.get_template("page.html")
     audit = {key: value for key, value in run.audit.items() if key != "warnings"}
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
     pictures = {name: "data:image/svg+xml;base64," + base64.b64encode(drawn["svg"]).decode()

@@ -47,9 +47,10 @@ def render(evidence: Evidence, shipped: bool = False) -> str:
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-                                     undefined=jinja2.StrictUndefined)
+                                     undefined=jinja2.StrictUndefined,
+                                     loader=jinja2.FileSystemLoader(Path(__file__).parent))
     environment.filters.update(number=_number, jpeg=_jpeg, score=lambda value: f"{value:.3f}")
-    template = environment.from_string((Path(__file__).parent / "sheet.html").read_text(encoding="utf-8"))
+    template = environment.get_template("sheet.html")
     said = evidence.verdict
     judged = [person for person in evidence.people if person["quality"]]
     return template.render(

@@ -36,6 +36,8 @@ def write_sheets(out: Path, corpus: Any, model_id: str | None,
 
 def _written(out: Path, corpus: Any, model_id: str | None, wrong: Sequence[dict[str, Any]],
              folder: Path) -> tuple[list[dict[str, Any]], str]:
+    if corpus is None:
+        return [], "nobody said where the videos are: make report CORPUS=folder"
     root, model = _root(out, corpus), scored_by(out, model_id)
     if root is None:
         return [], "the videos are no longer where they were extracted from, or not on this machine"
@@ -77,7 +79,7 @@ def _root(out: Path, corpus: Any) -> Path | None:
     from extract.corpus import beside, find_corpus
 
     try:
-        root = find_corpus(corpus, beside(out / "index.csv")).root if corpus else None
+        root = find_corpus(corpus, beside(out / "index.csv")).root
     except CorpusError:
         return None
     return root if isinstance(root, Path) else None

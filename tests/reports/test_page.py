@@ -226,6 +226,10 @@ def test_a_model_with_a_band_says_that_undecided_videos_count_as_not_judged(run,
     assert "in which this model cannot tell" not in page(run)
 
 
+def test_a_report_without_its_videos_says_that_it_has_no_sheets(run):
+    assert "There are no sheets of the evidence: nobody said where the videos are" in page(run)
+
+
 def test_verdicts_are_upper_case_for_people(run):
     text = page(run)
     assert "</b> at 0." in text and "called FAKE" in text and "higher is faker" in text and "this corpus" in text

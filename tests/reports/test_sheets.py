@@ -46,7 +46,7 @@ def test_a_sheet_says_what_the_judge_says_and_a_clip_that_is_gone_says_so(out, d
 
 
 @pytest.mark.parametrize("corpus, model_id, reason", [
-    (None, "any", "the videos are no longer"), ("nowhere", "any", "the videos are no longer"),
+    (None, "any", "nobody said where"), ("nowhere", "any", "the videos are no longer"),
     (".", "any", "the videos are no longer"), ("demo", "other-0000", "the model that made these scores is no longer")])
 def test_without_videos_or_model_there_is_a_reason(out, demo_corpus, corpus, model_id, reason):
     found, why = write_sheets(out, demo_corpus if corpus == "demo" else corpus and out / corpus, model_id, calls("a"))
