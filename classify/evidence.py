@@ -25,6 +25,7 @@ FRAME_BYTES = 75_000    # of a shown frame: 20 of them are 2 MB as text in a pag
 FACE_PX = 176           # side of a thumbnail
 FACE_BYTES = 18_000     # of a thumbnail: 40 faces with their heat are 2 MB as text
 FALLBACKS = ((1.0, 85), (1.0, 70), (.75, 65), (.5, 60), (.35, 50), (.25, 40))  # scale and JPEG quality, tried in turn
+NO_HEAT = {"keras": "the model is a .keras file, and heat maps are made of networks of torch only"}
 OF_CARD = ("model_id", "backbone", "members", "size_px", "centre", "crop", "aggregation", "threshold", "calibration",
            "dataset", "split_hash", "frames", "faces", "versions")
 
@@ -160,7 +161,7 @@ def _faces(judge: Judge, found: Sequence[Any], people: Sequence[dict[str, Any]],
             made.setdefault(number, []).append(ShownFace(
                 p, people[p]["frames"][k]["score"], box, jpeg(face, FACE_PX, FACE_BYTES),
                 jpeg(coloured(face, maps[n], full), FACE_PX, FACE_BYTES) if maps is not None else None))
-    return made, "" if maps is not None else "this kind of network gives no heat map"
+    return made, "" if maps is not None else NO_HEAT.get(judge.card.get("framework", ""), "this network has no places")
 
 
 def chosen(numbers: Sequence[int], scores: Sequence[float], limit: int) -> list[int]:

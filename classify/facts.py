@@ -6,6 +6,8 @@ so its absence means nothing and its presence is a claim. Where a picture was ta
 from __future__ import annotations
 
 import contextlib
+import json
+import mimetypes
 import os
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,9 @@ def facts_of(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     with contextlib.suppress(OSError):
-        facts = {"bytes": os.stat(path).st_size, "c2pa": _has_c2pa(path)}
+        facts: dict[str, Any] = {"bytes": os.stat(path).st_size, "c2pa": _has_c2pa(path)}
+        if facts["c2pa"]:
+            facts["credentials"] = credentials(path)
         with contextlib.suppress(PipelineError):
             facts = {**facts, **(picture_facts(path) if is_picture(path) else video_facts(path))}
         return facts
@@ -117,6 +121,44 @@ def _has_c2pa(path: Path) -> bool:
     with open(path, "rb") as file:
         start = file.read(SEARCHED)
     return b"jumb" in start and b"c2pa" in start
+
+
+def credentials(path: str | Path) -> dict[str, Any]:
+    """Who signed the C2PA manifest of a file and what it claims: signer, signed (a time), signature, tool, actions; or
+    only why it cannot be read. {} without the extra `c2pa`.
+
+    Nothing is fetched: neither a manifest that is elsewhere, nor whether a certificate was revoked. There is no list of
+    trusted signers here: anyone can make a certificate in any name.
+    """
+    try:
+        from c2pa import C2paError, Context, Reader, Settings
+    except ImportError:
+        return {}
+    offline = Settings.from_dict({"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}})
+    try:
+        with open(path, "rb") as file:
+            with Reader(mimetypes.guess_type(path)[0] or "", file, context=Context(offline)) as reader:
+                store = json.loads(reader.json())
+        return _claims(store["manifests"][store["active_manifest"]], store)
+    except (C2paError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return {"signature": f"cannot be read ({_text(error)[:200]})"}
+
+
+def _claims(manifest: dict[str, Any], store: dict[str, Any]) -> dict[str, Any]:
+    signed = manifest.get("signature_info") or {}
+    wrong = [status["code"] for status in store.get("validation_status", ())
+             if status["code"] != "signingCredential.untrusted"]  # of every signer, without a list of trusted ones
+    fits = ("valid: the file is as it was signed" if store["validation_state"] != "Invalid" else
+            f"NOT valid: file or manifest were changed ({', '.join(wrong)})")
+    actions = [action for assertion in manifest.get("assertions", ()) if assertion["label"].startswith("c2pa.actions")
+               for action in assertion["data"]["actions"]]
+    sources = [action.get("digitalSourceType", "").rpartition("/")[2] for action in actions]
+    said = {"signer": ", ".join(filter(None, (signed.get("common_name"), signed.get("issuer")))),
+            "signed": signed.get("time"), "signature": fits, "tool": manifest.get("claim_generator") or ", ".join(
+                info["name"] for info in manifest.get("claim_generator_info") or ()),
+            "actions": ", ".join(action["action"] + (f" ({source})" if source else "")
+                                 for action, source in zip(actions, sources))}
+    return {name: _text(value) for name, value in said.items() if value}
 
 
 def _text(value: Any) -> str:

@@ -44,8 +44,10 @@ def heat_maps(net: torch.nn.Module, pictures: np.ndarray) -> np.ndarray | None:
 
 def _maps(net: Any, pictures: np.ndarray) -> np.ndarray | None:
     """The same for one network."""
-    body = getattr(net, "body", None)
-    layer = None if body is None else pick_layer(body, pictures.shape[1], net.mean.device)
+    if not hasattr(net, "mean"):  # not torch's: Keras'
+        return None
+    body, device = net.body, net.mean.device
+    layer = pick_layer(body, pictures.shape[1], device)
     if layer is None:
         return None
     from captum.attr import LayerGradientXActivation
@@ -53,7 +55,7 @@ def _maps(net: Any, pictures: np.ndarray) -> np.ndarray | None:
     attribution, maps = LayerGradientXActivation(net, layer), []
     for start in range(0, len(pictures), BATCH):
         batch = torch.from_numpy(np.ascontiguousarray(pictures[start:start + BATCH])).permute(0, 3, 1, 2)
-        batch = batch.to(net.mean.device).float().requires_grad_()
+        batch = batch.to(device).float().requires_grad_()
         pushes = _places(body, attribution.attribute(batch).detach().float().cpu())
         assert pushes is not None
         maps.append(_scaled(pushes, pictures.shape[1]))

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from classify.quality import Quality
 from pipeline.errors import OptionsError
-from pipeline.options import as_record
 
 if TYPE_CHECKING:
     from classify.evidence import Evidence
@@ -56,10 +55,18 @@ def render(evidence: Evidence, shipped: bool = False) -> str:
     return template.render(
         e=evidence, said=said, name=file_name(evidence), headline=headline(evidence), meaning=meaning(evidence),
         plot=timeline(evidence), facts=fact_rows(said.facts or {}), shipped=shipped, command=command_line(evidence),
-        sampling=as_record(evidence.sampling),
+        sampling=sampling(evidence),
         complaints={n: Quality(**person["quality"]).complaints() for n, person in enumerate(evidence.people)
                     if person in judged},
         rows=score_rows(evidence)[:MOST_ROWS], n_rows=sum(len(p["frames"]) for p in evidence.people))
+
+
+def sampling(evidence: Evidence) -> str:
+    """Which frames were asked for."""
+    options = evidence.sampling
+    which = (f"{options.frames}, evenly over the clip" if options.frames else
+             f"one every {options.every:g} s, at least {options.min_frames}")
+    return f"{which}; read with {options.reader}"
 
 
 def file_name(evidence: Evidence) -> str:
@@ -71,6 +78,8 @@ def headline(evidence: Evidence) -> str:
     """The verdict in a sentence."""
     said, thing = evidence.verdict, evidence.thing
     what = "this picture" if thing == "picture" else "the face in this clip"
+    if said.score is None:
+        return f"There is too little of a face in this {thing} to judge."
     if len(evidence.people) > 1:
         what = f"a face in this {thing}" if said.verdict == "fake" else f"any face in this {thing}"
     if said.verdict == "fake":
@@ -133,7 +142,7 @@ def score_rows(evidence: Evidence) -> list[dict[str, Any]]:
 
 
 def fact_rows(facts: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
-    """What the file says of itself as pairs of words; C2PA is told apart."""
+    """What the file says of itself as pairs of words; whether it has a C2PA manifest is told apart."""
     rows: list[tuple[str, str]] = []
     for name, value in facts.items():
         words = before + (UNITS.get(name) or name.replace("_", " "))

@@ -32,8 +32,9 @@ def draw_slide(evidence: Evidence) -> bytes:
     numbers = [f"score {said.score:.3f}, FAKE from {said.threshold:.3f}" if said.score is not None else "no score"]
     numbers += [f"probability {said.probability:.3f}"] if said.probability is not None else []
     write(.805, " · ".join([*numbers, f"model {said.model}", file_name(evidence)[:80]]), 14, "#444444")
-    if evidence.demo or said.reason:
-        note = "trained on drawn faces: knows nothing about real clips" if evidence.demo else said.reason
+    if evidence.demo or said.reason or evidence.no_heat:
+        note = ("trained on drawn faces: knows nothing about real clips" if evidence.demo else
+                said.reason or f"no heat map: {evidence.no_heat}")
         write(.765, textwrap.shorten(note, 150), 14, "#8a3700")
     if any(person["frames"] for person in evidence.people):
         _timeline(figure.add_axes((.07, .44, .89, .27)), evidence)

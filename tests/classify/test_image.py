@@ -1,6 +1,7 @@
 """Facts about judging pictures and about what their files say of themselves."""
 import json
 import shutil
+import sys
 
 import cv2
 import numpy as np
@@ -139,6 +140,49 @@ def test_a_folder_is_all_its_pictures_and_one_file_cannot_show_several(judge, no
     assert status == 1 and "2 pictures" in error and not (tmp_path / "look.png").exists()
 
 
+def sign(path, signed, elsewhere=None):
+    """Write a picture with a C2PA manifest: a made-up authority says "A Camera" of "Somebody"."""
+    from datetime import datetime, timedelta
+
+    c2pa = pytest.importorskip("c2pa")
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    def certificate(common, issuer, key, issuer_key, authority):
+        name, by = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, who),
+                               x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Somebody")]) for who in (common, issuer))
+        usage = dict.fromkeys(("content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+                               "encipher_only", "decipher_only"), False)
+        made = (x509.CertificateBuilder().subject_name(name).issuer_name(by).public_key(key.public_key())
+                .serial_number(x509.random_serial_number()).not_valid_before(datetime.now() - timedelta(days=2))
+                .not_valid_after(datetime.now() + timedelta(days=2))
+                .add_extension(x509.BasicConstraints(authority, None), True)
+                .add_extension(x509.KeyUsage(digital_signature=not authority, key_cert_sign=authority,
+                                             crl_sign=authority, **usage), True)
+                .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+                .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), False))
+        if not authority:
+            made = made.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), False)
+        return made.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    key, root = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    chain = certificate("A Camera", "Root", key, root, False) + certificate("Root", "Root", root, root, True)
+    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                               serialization.NoEncryption())
+    made = {"action": "c2pa.created",
+            "digitalSourceType": "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"}
+    manifest = {"claim_generator_info": [{"name": "drawing", "version": "1"}], "title": "a",
+                "assertions": [{"label": "c2pa.actions", "data": {"actions": [made]}}]}
+    signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(b"es256", chain, secret, None))
+    with c2pa.Builder(manifest) as builder, open(path, "rb") as source, open(signed, "w+b") as target:
+        if elsewhere:
+            builder.set_no_embed()
+            builder.set_remote_url(elsewhere)
+        builder.sign(signer, "image/jpeg", source, target)
+
+
 class TestFacts:
     def test_exif_is_told_but_not_where(self, tmp_path):
         exif = Image.Exif()
@@ -168,6 +212,30 @@ class TestFacts:
         segment = b"\xff\xeb" + (len(box) + 2).to_bytes(2, "big") + box
         (tmp_path / "b.jpg").write_bytes(content[:2] + segment + content[2:])
         assert (facts_of(tmp_path / "a.jpg")["c2pa"], facts_of(tmp_path / "b.jpg")["c2pa"]) == (False, True)
+
+    def test_who_signed_is_told_and_whether_the_file_is_still_as_it_was_signed(self, tmp_path):
+        Image.new("RGB", (64, 48), (200, 30, 30)).save(tmp_path / "a.jpg")
+        assert "credentials" not in facts_of(tmp_path / "a.jpg")
+        sign(tmp_path / "a.jpg", tmp_path / "b.jpg")
+        said = facts_of(tmp_path / "b.jpg")
+        assert said["c2pa"] and said["credentials"] == {
+            "signer": "A Camera, Somebody", "signature": "valid: the file is as it was signed", "tool": "drawing",
+            "actions": "c2pa.created (trainedAlgorithmicMedia)"}
+        content = bytearray((tmp_path / "b.jpg").read_bytes())
+        content[-20] ^= 1
+        (tmp_path / "c.jpg").write_bytes(content)
+        changed = facts_of(tmp_path / "c.jpg")["credentials"]
+        assert changed["signature"].startswith("NOT valid") and "dataHash" in changed["signature"]
+        assert changed["signer"] == "A Camera, Somebody"
+
+    def test_a_manifest_that_is_elsewhere_is_not_fetched(self, tmp_path, monkeypatch):
+        """And without the extra there is only what stands in the file."""
+        Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg")
+        sign(tmp_path / "a.jpg", tmp_path / "b.jpg", elsewhere="http://127.0.0.1:9/none")
+        monkeypatch.setattr("classify.facts._has_c2pa", lambda path: True)
+        assert "must fetch" in facts_of(tmp_path / "b.jpg")["credentials"]["signature"]
+        monkeypatch.setitem(sys.modules, "c2pa", None)
+        assert facts_of(tmp_path / "b.jpg")["credentials"] == {}
 
     @pytest.mark.parametrize("quality", [1, 30, 50, 75, 90, 100])
     def test_libjpegs_quality_is_read_off_its_tables(self, tmp_path, quality):

@@ -163,6 +163,26 @@ def test_a_saved_model_gives_the_same_scores_and_its_card_is_the_whole_card(save
 
 
 @keras
+def test_the_sheet_of_a_keras_model_says_that_it_has_no_heat_map(saved, demo_corpus):
+    from classify.evidence import gather
+    from classify.keras_model import card_path
+    from classify.verdict import Judge
+    from extract.faces import FaceOptions
+    from extract.frames import FrameOptions
+    from pipeline.options import as_record
+    from reports.sheet import render
+
+    card = json.loads(card_path(saved[0]).read_text())
+    crops = {"faces": as_record(FaceOptions()), "frames": as_record(FrameOptions())}
+    card_path(saved[0]).write_text(json.dumps({**card, **crops}))
+    found = gather(Judge(saved[0], "cpu"), next(demo_corpus.glob("Celeb-real/*.mp4")))
+    assert found.verdict.score is not None and all(face.heat is None for _, faces in found.shown for face in faces)
+    page = render(found)
+    assert "There is no heat map:" in page and ".keras" in page and "right what moved" not in page
+    assert page.count('alt="Face ') == len(found.verdict.frames)
+
+
+@keras
 def test_a_file_alone_takes_rgb_and_gives_p_fake(saved):
     from classify.keras_model import keras_on, logits_of
 

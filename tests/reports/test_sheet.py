@@ -120,6 +120,7 @@ def test_two_people_are_told_apart_in_words_marks_and_a_table(two):
 def test_a_faceless_clip_says_so_and_shows_what_was_looked_at(judge, tmp_path):
     page = render(gather(judge, write_clip(tmp_path / "bars.mp4", [n / 10 for n in range(50)])))
     check(page)
+    assert "too little of a face in this clip to judge" in page and "at least 5; read with pyav" in page
     assert "No face was found in these frames" in page and "Scores over the clip" not in page
     assert page.count('alt="The full frame') == 5 and "no face in 5 frames" in page
 
@@ -180,7 +181,15 @@ def test_names_and_tags_are_escaped_and_the_folder_is_not_told(found):
     page = render(replace(found, verdict=odd))
     check(page)
     assert "somebody" not in page and "&lt;img alt=x&gt;" in page
-    assert "there is a C2PA manifest" in page and "says where it was taken" in page
+    assert "there is a C2PA manifest in the file; it was not read here" in page and "says where it was taken" in page
+
+
+def test_content_credentials_are_stated_as_facts_beside_what_was_not_checked(found):
+    signed = {"c2pa": True, "credentials": {"signer": "<b>A Camera", "signature": "NOT valid: changed"}}
+    page = render(replace(found, verdict=replace(found.verdict, facts=signed)))
+    check(page)
+    assert "whether its signer is who they say was not checked" in page and "credentials: signature" in page
+    assert "&lt;b&gt;A Camera" in page and "NOT valid: changed" in page
 
 
 def test_a_long_clip_s_timeline_keeps_its_highest_scores(found):
