@@ -186,7 +186,7 @@ def main(argv: list[str] | None = None) -> None:
     ranked, counted = rankings(clips), calls(fitted)
     lines = [f"{judge.card['model_id']}, {len(clips)} clips"
              f"{', verdicts cross-fitted in ' + str(FOLDS) + ' folds of people' if probabilities else ''}", "",
-             *describe(ranked, counted, reliable and reliable["ece"])]
+             *describe(ranked, counted, reliable["ece"] if reliable else None)]
     altered = []
     if arguments.robustness:
         lines += ["", "| frames altered | video AUC, all clips | reals called FAKE | fakes called FAKE | no face |",

@@ -110,12 +110,14 @@ def reliability(probabilities: Sequence[float] | np.ndarray, labels: Sequence[in
     p, y = np.asarray(probabilities, np.float64), np.asarray(labels)
     weights = np.where(y == 1, .5 / max(1, (y == 1).sum()), .5 / max(1, (y == 0).sum()))
     place = np.minimum((p * bins).astype(int), bins - 1)
-    found, error = [], 0.0
+    found: list[dict[str, Any]] = []
+    error = 0.0
     for b in range(bins):
         inside = place == b
-        weight = weights[inside].sum()
-        mean, share = ((weights * p)[inside].sum() / weight, (weights * y)[inside].sum() / weight) if weight else (
-            None, None)
+        weight = float(weights[inside].sum())
+        mean = share = None
+        if weight:
+            mean, share = (float((weights * values)[inside].sum()) / weight for values in (p, y))
+            error += weight * abs(mean - share)
         found.append({"n": int(inside.sum()), "mean_score": mean, "share_fake": share})
-        error += weight * abs(mean - share) if weight else 0.0
-    return {"bins": found, "ece": float(error), "n": len(p)}
+    return {"bins": found, "ece": error, "n": len(p)}
