@@ -91,7 +91,7 @@ RECIPES = {
     "two-phase": Recipe("EfficientNet-B0 at 224 px, dense 256: head 5 epochs, then its last 30 layers at 1e-5", {
         "backbone": "efficientnet_b0", "size": 224, "hidden": 256, "dropout": 0.5, "epochs": 15, "head_epochs": 5,
         "unfreeze": 30, "plateau": True, "patience": 5, "zoom": 0.1}),
-    "detector": Recipe("EfficientNet-Lite0 at 128 px on pairs, half of the fakes blended reals: how the shipped one begins", {
+    "detector": Recipe("EfficientNet-Lite0 at 128 px on pairs, half of the fakes blended reals: the shipped one", {
         "backbone": "tf_efficientnet_lite0", "epochs": 4, "lr": 1e-3, "cosine": True, "patience": 0, "balance": "pairs",
         "blend": 0.5, "ema": 0.999, "smoothing": 0.02, "rotate": 10.0, "shift": 0.04, "zoom": 0.2, "colour": 0.2,
         "downscale": 0.3, "blur": 2.5, "jpeg": 30, "h264": 40}),
