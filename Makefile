@@ -42,7 +42,7 @@ $(if $(and $(filter tensorflow,$(call given,FRAMEWORK)),$(filter compare,$(MAKEC
 KERAS := $(filter tensorflow,$(call given,FRAMEWORK))
 MODEL := $(OUT)/model/model.$(if $(KERAS),keras,safetensors)
 
-.PHONY: help setup check index extract split train ensemble score report augment-sheet compare demo detector bench-quality bench-extract bench-train serve test lint FORCE
+.PHONY: help setup check index extract split train ensemble score report augment-sheet compare demo detector bench-quality bench-extract bench-train bench-serve serve test lint FORCE
 .DEFAULT_GOAL := help
 
 help:
@@ -167,7 +167,10 @@ bench-train: setup ## what a training step costs beside what it must, and beside
 # The token goes by the environment: everyone on a machine sees the flags of its processes.
 serve: setup ## the page and the API on http://127.0.0.1:8000 (MODEL=file PORT=; HOST= that others reach wants TOKEN=)
 	@SERVE_TOKEN='$(call given,TOKEN)' $(RUN) serve.app $(call flags,MODEL HOST PORT DEVICE MAX_MB QUEUE TIME_LIMIT \
-	  MEMORY_MB RATE KEEP)
+	  MEMORY_MB RATE KEEP SHEETS_MB)
+
+bench-serve: setup ## what serving costs: start, a warm CLIP=file, 16 clients, memory over 500 requests (minutes)
+	@$(RUN) serve.bench $(call flags,CLIP REQUESTS CLIENTS)
 
 test: setup $(VENV)/moto/.done ## run the tests
 	MOTO_SERVER=$(VENV)/moto/bin/moto_server $(VENV)/bin/python -m pytest

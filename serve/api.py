@@ -8,15 +8,17 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any, AsyncIterator
+from urllib.parse import quote
 
 from fastapi import FastAPI, Query, Request
 from fastapi.openapi.utils import get_openapi
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from serve import problems
-from serve.desk import ENDED, Desk, Judgement
+from serve.desk import Desk
 from serve.docs import as_page, described
 from serve.guard import Guard
+from serve.judgement import ENDED, Judgement
 from serve.metrics import as_text
 from serve.options import ServeOptions
 from serve.problems import Problem
@@ -26,6 +28,7 @@ from serve.uploads import MOST_FILES, OVERHEAD, Receiver
 HERE = Path(__file__).parent
 HEARTBEAT_S = 15.0       # seconds after which a silent stream of events shows that it lives
 UPLOAD_S = 900.0         # seconds that an upload may take
+SHEET_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
 def shown(desk: Desk, judgement: Judgement) -> dict[str, Any]:
@@ -33,7 +36,8 @@ def shown(desk: Desk, judgement: Judgement) -> dict[str, Any]:
     return {"id": judgement.id, "url": f"/v1/judgements/{judgement.id}", "name": judgement.upload.name,
             "n_bytes": judgement.upload.n_bytes, "state": judgement.state,
             "before": desk.place(judgement) if judgement.state == "queued" else 0, "n_frames": judgement.n_frames,
-            "result": judgement.result, "problem": judgement.problem}
+            "result": judgement.result, "problem": judgement.problem,
+            "sheet": f"/v1/judgements/{judgement.id}/sheet" if judgement.sheet else None}
 
 
 def make_app(model: Path, options: ServeOptions) -> FastAPI:
@@ -91,10 +95,22 @@ def _judgement_routes(app: FastAPI, desk: Desk, options: ServeOptions) -> None:
         """`result` is the object that `python -m classify.video --json` prints."""
         return shown(desk, desk.get(id))
 
-    @app.delete("/v1/judgements/{id}", summary="Cancel a judgement; forget it where it has ended")
+    @app.delete("/v1/judgements/{id}", status_code=204, summary="Forget a judgement, cancel it where it has not ended")
     async def delete(id: str) -> Response:
+        desk.delete(desk.get(id))
+        return Response(status_code=204)
+
+    @app.get("/v1/judgements/{id}/sheet", response_class=HTMLResponse, summary="The evidence as one page")
+    async def sheet(id: str) -> Response:
+        """What `python -m classify.video --report` writes: one file that asks for nothing outside and runs nothing."""
         judgement = desk.get(id)
-        return JSONResponse(shown(desk, judgement)) if desk.delete(judgement) else Response(status_code=204)
+        if judgement.state != "done":
+            raise Problem(409, f"no sheet: the judgement is {judgement.state}")
+        if not judgement.sheet:
+            raise Problem(410, "no sheet any more: it made room for newer ones")
+        name = quote(f"{Path(judgement.upload.name).stem}-sheet.html", safe="")
+        return HTMLResponse(judgement.sheet.read_bytes(), headers={
+            "content-disposition": f"inline; filename*=utf-8''{name}", "content-security-policy": SHEET_POLICY})
 
     @app.get("/v1/judgements/{id}/events", summary="The judgement again at each change, as server-sent events")
     async def events(id: str) -> Response:
@@ -159,8 +175,9 @@ def _other_routes(app: FastAPI, desk: Desk, about: dict[str, Any], statuses: Cou
     async def docs() -> Response:
         return HTMLResponse(as_page(app.openapi()))
 
-    for path, name in (("/", "page.html"), ("/page.js", "page.js"), ("/page.css", "page.css")):
-        app.add_api_route(path, _file(HERE / name), include_in_schema=False)
+    app.add_api_route("/", _file(HERE / "page.html"), include_in_schema=False)
+    for name in ("page.js", "results.js", "page.css"):
+        app.add_api_route(f"/{name}", _file(HERE / name), include_in_schema=False)
 
 
 def _file(path: Path) -> Any:

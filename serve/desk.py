@@ -11,50 +11,19 @@ import secrets
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from serve.judgement import ENDED, Judgement
 from serve.options import ServeOptions
 from serve.problems import Problem, as_problem
 from serve.uploads import Upload
 from serve.worker import NO_MEMORY, Task, work
 
-ENDED = ("done", "failed", "cancelled")
 MOST_KEPT = 1000       # judgements that have ended
 START_S = 120.0        # seconds in which a worker must have loaded its model
 GRACE_S = 3.0          # seconds in which a worker must notice a cancellation
 RETRY_S = 5.0          # seconds before a worker that cannot load is tried again
-
-
-@dataclass
-class Judgement:
-    """One file's way. state: queued, decoding, faces, judging, done, failed or cancelled.
-
-    n_frames: that have been read by now. result: the object of `classify.video --json`, when done. problem: a
-    problem+json object, when failed. times: of time.monotonic().
-    """
-
-    id: str
-    upload: Upload
-    state: str = "queued"
-    n_frames: int = 0
-    result: dict[str, Any] | None = None
-    problem: dict[str, Any] | None = None
-    ended_s: float = 0.0
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def set(self, **news: Any) -> None:
-        """Change fields, and wake who waits for that. What has ended stays as it is."""
-        if self.state in ENDED:
-            return
-        for name, value in news.items():
-            setattr(self, name, value)
-        if self.state in ENDED:
-            self.ended_s = time.monotonic()
-            self.upload.path.unlink(missing_ok=True)
-        woken, self.changed = self.changed, asyncio.Event()
-        woken.set()
 
 
 class Desk:
@@ -111,20 +80,29 @@ class Desk:
                                f"{self.options.keep:g} s")
         return self.judgements[name]
 
-    def delete(self, judgement: Judgement) -> bool:
-        """Cancel it, or forget it where it has ended. Returns whether it was cancelled."""
-        if judgement.state in ENDED:
-            del self.judgements[judgement.id]
-            return False
+    def delete(self, judgement: Judgement) -> None:
+        """Cancel it where it has not ended, and forget it."""
         self._end(judgement, state="cancelled")
-        return True
+        self._forget(judgement)
+
+    def _forget(self, judgement: Judgement) -> None:
+        judgement.drop_sheet()
+        del self.judgements[judgement.id]
 
     def _forget_old(self) -> None:
         ended = [j for j in self.judgements.values() if j.state in ENDED]
         oldest = time.monotonic() - self.options.keep
         for number, judgement in enumerate(ended):
             if judgement.ended_s < oldest or number < len(ended) - MOST_KEPT:
-                del self.judgements[judgement.id]
+                self._forget(judgement)
+
+    def limit_sheets(self) -> None:
+        """The newest sheets stay, as many as fit."""
+        left = self.options.sheets_mb * 1e6
+        for judgement in reversed([j for j in self.judgements.values() if j.sheet]):
+            left -= judgement.sheet.stat().st_size  # type: ignore[union-attr]
+            if left < 0:
+                judgement.drop_sheet()
 
     def _end(self, judgement: Judgement, **news: Any) -> None:
         if judgement.state not in ENDED:
@@ -189,15 +167,18 @@ class Desk:
         """
         began, self.begun = time.monotonic(), False
         try:
-            self.pipe.send(Task(str(judgement.upload.path), judgement.upload.name))
+            self.pipe.send(Task(str(judgement.upload.path), judgement.upload.name, str(judgement.sheet_path)))
             judgement.set(state="decoding")
             good = await self._follow(judgement, began + self.options.time_limit)
         except (EOFError, OSError):
             good = False
         self.judged_s += time.monotonic() - began
+        if not good:
+            await self._stop()
+        if not judgement.sheet:  # of a worker that was killed, or of what was cancelled meanwhile
+            judgement.sheet_path.unlink(missing_ok=True)
         if good:
             return
-        await self._stop()
         if judgement.state not in ENDED and again and not self.begun:
             await self._start()
             if self.ready.is_set():
@@ -227,7 +208,9 @@ class Desk:
             elif said[0] == "done":
                 if judgement.state not in ENDED:
                     self.verdicts[said[1]["verdict"]] += 1
-                self._end(judgement, state="done", result=said[1])
+                self._end(judgement, state="done", result=said[1],
+                          sheet=judgement.sheet_path if judgement.sheet_path.exists() else None)
+                self.limit_sheets()
                 return True
             elif said[0] == "failed":
                 self._end(judgement, state="failed", problem=as_problem(422, said[1]))

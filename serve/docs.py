@@ -4,10 +4,12 @@ from __future__ import annotations
 import html
 from typing import Any
 
-STATES = ("queued", "decoding", "faces", "judging", "done", "failed", "cancelled")
+from serve.judgement import STATES
+from serve.uploads import MOST_FILES
+
 REFUSALS = {"post": {"400": "the body cannot be read", "403": "another server's page asked", "408": "too slow",
-                     "413": "too large, or too many files", "415": "no clip or picture, or no multipart body",
-                     "422": "no file in the body", "429": "too often, or too many files wait"},
+                     "413": "too large", "415": "no clip or picture, or no multipart body",
+                     "422": "no file in the body, or too many", "429": "too often, or too many files wait"},
             "get": {"422": "a parameter is missing or wrong"}, "delete": {}}
 
 
@@ -21,7 +23,8 @@ def described(schema: dict[str, Any], with_token: bool) -> dict[str, Any]:
                                    n_frames="integer")
     schemas["Judgement"]["properties"] |= {"state": {"type": "string", "enum": list(STATES)},
                                            "result": {"type": ["object", "null"]},
-                                           "problem": {"anyOf": [_ref("Problem"), {"type": "null"}]}}
+                                           "problem": {"anyOf": [_ref("Problem"), {"type": "null"}]},
+                                           "sheet": {"type": ["string", "null"]}}
     schemas["Judgements"] = {"type": "object", "required": ["judgements"],
                              "properties": {"judgements": {"type": "array", "items": _ref("Judgement")}}}
     if with_token:
@@ -38,6 +41,8 @@ def _describe(path: str, method: str, route: dict[str, Any], with_token: bool) -
     refusals = dict(REFUSALS[method]) if path == "/v1/judgements" else {}
     if path.startswith("/v1/judgements") and method != "post":
         refusals["404"] = "no such judgement"
+    if path.endswith("/sheet"):
+        refusals |= {"409": "the judgement is not done", "410": "the sheet made room for newer ones"}
     if with_token:
         refusals |= {"401": "the token is missing or wrong", "429": "too often"}
     answers = {code: said for code, said in route["responses"].items() if code != "422"}
@@ -45,18 +50,20 @@ def _describe(path: str, method: str, route: dict[str, Any], with_token: bool) -
                 for code, why in refusals.items()}
     many = path == "/v1/judgements"
     if path.endswith("/events"):
-        answers["200"]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
-    elif path.startswith("/v1/judgements"):
+        event = _object(event="string", data="string")
+        event["properties"]["data"] |= {"contentMediaType": "application/json", "contentSchema": _ref("Judgement")}
+        answers["200"]["content"] = {"text/event-stream": {"itemSchema": event}}
+    elif path.startswith("/v1/judgements") and method != "delete" and not path.endswith("/sheet"):
         good = "202" if method == "post" else "200"
         answers[good]["content"] = {"application/json": {"schema": _ref("Judgements" if many else "Judgement")}}
-    if method == "delete":
-        answers["204"] = {"description": "It had ended, and is forgotten"}
     if path == "/healthz":
         answers["503"] = {**answers["200"], "description": "The model is being loaded, or cannot be"}
     if method == "post":
-        file = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
-        form = {"type": "object", "required": ["file"], "properties": {"file": file}}
-        route["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": form}}}
+        file = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1,
+                "maxItems": MOST_FILES}
+        form = {"type": "object", "required": ["file"], "properties": {"file": file}, "additionalProperties": False}
+        route["requestBody"] = {"required": True, "content": {"multipart/form-data": {
+            "schema": form, "encoding": {"file": {"contentType": "image/png, image/jpeg, video/mp4, video/webm"}}}}}
         answers["202"]["headers"] = {"Location": {"schema": {"type": "string"}}}
     route["responses"] = answers
 
@@ -81,5 +88,6 @@ def as_page(schema: dict[str, Any]) -> str:
                         f"<p>{html.escape(route['summary'])}. {text}</p><ul>{codes}</ul></section>")
     title = html.escape(schema["info"]["title"])
     return ("<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-            f"<title>API</title><link rel=stylesheet href=/page.css><main><h1>API</h1><p>{title} The same for "
-            f"programs: <a href=/openapi.json>openapi.json</a>.</p>{''.join(rows)}</main></html>")
+            "<title>API</title><link rel=icon href=data:,><link rel=stylesheet href=/page.css>"
+            f"<main><h1>API</h1><p>{title} The same for programs: <a href=/openapi.json>openapi.json</a>.</p>"
+            f"{''.join(rows)}</main></html>")

@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serve.options import LOOPBACK, ServeOptions
 from serve.problems import Problem, answer
 
-OPEN = ("/", "/page.js", "/page.css", "/favicon.ico", "/healthz", "/docs", "/openapi.json")  # hold nothing of anybody
-# Styles inside a page are let through for the sheet, which is shown in a frame where no script runs.
+OPEN = ("/", "/page.js", "/results.js", "/page.css", "/healthz", "/docs", "/openapi.json")  # hold nothing of anybody
+# Styles inside a page are let through for the sheet, which the page shows in a frame where no script runs.
 POLICY = ("default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
           "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'")
 HEADERS = {"content-security-policy": POLICY, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer",

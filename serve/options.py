@@ -22,7 +22,8 @@ class ServeOptions:
     time_limit: float = option(120.0, "seconds that one file may take in the worker")
     memory_mb: int = option(4096, "MB that judging may take beyond the loaded model; 0 is no limit. CPU only")
     rate: float = option(60.0, "uploads a minute from one client; status 429 beyond")
-    keep: float = option(3600.0, "seconds that a finished judgement can be fetched")
+    keep: float = option(3600.0, "seconds that a finished judgement and its sheet can be fetched")
+    sheets_mb: float = option(200.0, "MB of sheets that are kept on disk; beyond, the oldest go")
 
     def __post_init__(self) -> None:
         if self.host not in LOOPBACK and not self.token:
@@ -30,7 +31,7 @@ class ServeOptions:
         if self.token is not None and (len(self.token) < 16 or not self.token.isascii() or not self.token.isprintable()
                                        or " " in self.token):
             raise ValueError("the token must have at least 16 characters, printable ASCII without spaces")
-        for name in ("max_mb", "queue", "time_limit", "rate", "keep"):
+        for name in ("max_mb", "queue", "time_limit", "rate", "keep", "sheets_mb"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be more than 0, got {getattr(self, name)}")
         if self.memory_mb < 0 or not 0 <= self.port < 65536:

@@ -1,10 +1,10 @@
-// The page: a queue of files, one upload at a time, progress from the server's events, results in place.
+// The page: a queue of files, one upload at a time, progress from the server's events, results in place (results.js).
 "use strict";
 const $ = (id) => document.getElementById(id);
-const KEPT = "recent-judgements", MOST = 20;
 const SAYS = { waiting: "waits for its upload", uploading: "uploading", queued: "waits on the server",
   decoding: "decoding", faces: "looking for faces", judging: "judging", cancelled: "cancelled", failed: "not judged" };
 const STEPS = { decoding: .55, faces: .7, judging: .9 };  // of the bar; up to .5 is the upload
+const SOON_SENT = 1e7;  // bytes
 let limits = { max_bytes: Infinity }, token = sessionStorage.getItem("token") || "", uploading = false;
 const queue = [];
 
@@ -38,10 +38,13 @@ class Job {
 
   cancel() {
     if (this.ended) { this.item.remove(); return; }
-    if (this.url) fetch(this.url, { method: "DELETE", headers: headers() }).catch(() => {});
-    this.end("cancelled"); this.stop();
+    this.end("cancelled"); this.stop(); this.forget();
     this.text.textContent = SAYS.cancelled;
     say(this.file.name + ": cancelled");
+  }
+
+  forget() {
+    if (this.url) fetch(this.url, { method: "DELETE", headers: headers() }).catch(() => {});
   }
 
   end(state) {
@@ -71,10 +74,12 @@ class Job {
         try { said = JSON.parse(request.responseText); } catch { /* said by the status */ }
         if (request.status === 401) askForToken();
         if (request.status !== 202) this.fail(said.detail || "status " + request.status);
-        else if (!this.ended) { this.url = said.judgements[0].url; this.follow(); }
+        else { this.url = said.judgements[0].url; this.ended ? this.forget() : this.follow(); }
         done();
       };
-      this.stop = () => request.abort();
+      // What is sent before anybody can tell is not aborted, but deleted when its place is known.
+      this.stop = () => { if (this.file.size > SOON_SENT) request.abort(); };
+      request.upload.onload = () => { this.stop = () => {}; };
       request.send(body);
     });
   }
@@ -105,7 +110,7 @@ class Job {
 
   told(said) {
     if (this.ended) return;
-    if (said.state === "done") return this.done(said.result);
+    if (said.state === "done") return this.done(said);
     if (said.state === "failed") return this.fail(said.problem.detail);
     if (said.state === "cancelled") { this.end("cancelled"); this.text.textContent = SAYS.cancelled; return; }
     const more = said.state === "queued" && said.before ? `, ${said.before} before it`
@@ -113,55 +118,15 @@ class Job {
     this.show(said.state, STEPS[said.state] || .5, more);
   }
 
-  done(result) {
+  async done({ result, sheet }) {
     this.end("done"); this.text.remove();
     this.body.append(...shown(result));
     say(`${this.file.name}: ${result.verdict}`);
-    remember(result);
+    await remember(result, sheet, this.url);
+    const box = folded("Evidence sheet", sheet, result.path);
+    box.open = $("jobs").children.length === 1;  // of several the verdicts are wanted first
+    this.body.append(box);
   }
-}
-
-function shown(result) {
-  const score = result.score === null ? "no score"
-    : `score ${result.score.toFixed(3)}, fake from ${result.threshold.toFixed(3)}`;
-  const parts = [make("p", { className: "verdict " + result.verdict, textContent: result.verdict.toUpperCase() })];
-  if (result.reason) parts.push(make("p", { textContent: result.reason }));
-  parts.push(make("p", { className: "dim",
-    textContent: `${score}; a face in ${result.n_faces} of ${result.n_read} frames; model ${result.model}` }));
-  if (result.frames.length) parts.push(frames(result));
-  const facts = Object.entries(result.facts || {}).filter(([, v]) => v !== "" && v !== null);
-  if (facts.length) parts.push(make("details", {}, make("summary", { textContent: "What the file says of itself" }),
-    make("p", { className: "dim", textContent: "Claims, easily forged; no verdict rests on them." }),
-    make("dl", {}, ...facts.flatMap(([name, value]) => [make("dt", { textContent: name.replaceAll("_", " ") }),
-      make("dd", { textContent: typeof value === "object" ? JSON.stringify(value) : String(value) })]))));
-  return parts;
-}
-
-function frames(result) {
-  const rows = result.frames.map((frame) => make("tr", {},
-    make("th", { scope: "row", textContent: frame.time_s.toFixed(2) + " s" }),
-    make("td", { textContent: frame.score.toFixed(3) }),
-    make("td", {}, make("meter", { min: 0, max: 1, value: frame.score,
-      ariaLabel: `score ${frame.score.toFixed(3)} at ${frame.time_s.toFixed(2)} s` }))));
-  return make("details", { open: true }, make("summary", { textContent: "Score of each frame, higher is faker" }),
-    make("table", { className: "frames" }, make("tbody", {}, ...rows)));
-}
-
-function recent() {
-  try { return JSON.parse(localStorage.getItem(KEPT)) || []; } catch { return []; }
-}
-
-function remember(result) {
-  const kept = [{ at: Date.now(), result }, ...recent()].slice(0, MOST);
-  try { localStorage.setItem(KEPT, JSON.stringify(kept)); } catch { /* full, or forbidden: nothing is kept */ }
-}
-
-function showRecent() {
-  const kept = recent();
-  $("past").hidden = !kept.length;
-  $("recent").replaceChildren(...kept.map(({ at, result }) => make("li", {}, make("details", {},
-    make("summary", { className: "name", textContent: `${result.path}: ${result.verdict}, ${new Date(at).toLocaleString()}` }),
-    ...shown(result)))));
 }
 
 function add(files) {
@@ -194,7 +159,7 @@ $("file").onchange = (event) => { add([...event.target.files]); event.target.val
 $("access").onsubmit = (event) => {
   event.preventDefault(); token = $("token").value; sessionStorage.setItem("token", token); begin();
 };
-$("forget").onclick = () => { localStorage.removeItem(KEPT); showRecent(); };
+$("forget").onclick = () => { localStorage.removeItem(KEPT); self.caches?.delete(KEPT); showRecent(); };
 addEventListener("dragover", (event) => { event.preventDefault(); $("drop").classList.add("over"); });
 addEventListener("dragleave", (event) => { if (!event.relatedTarget) $("drop").classList.remove("over"); });
 addEventListener("drop", (event) => {

@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.routing import Match
 
 
 class Problem(Exception):
@@ -35,9 +36,13 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, Problem)
         return answer(error)
 
-    async def unknown(_: Request, error: Exception) -> JSONResponse:
+    async def unknown(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        return answer(Problem(error.status_code, str(error.detail), **(dict(error.headers or {}))))
+        headers = dict(error.headers or {})
+        if error.status_code == 405:  # starlette names the methods of the first route with this path only
+            headers["Allow"] = ", ".join(sorted({method for route in request.app.routes for method in route.methods
+                                                 if route.matches(request.scope)[0] is not Match.NONE}))
+        return answer(Problem(error.status_code, str(error.detail), **headers))
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)

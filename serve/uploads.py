@@ -108,7 +108,7 @@ class Receiver:
         name = said[b"filename"].decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2]
         self.name = "".join(c if c.isprintable() else "�" for c in name)[-LONGEST_NAME:] or "file"
         if len(self.uploads) == MOST_FILES:
-            raise Problem(413, f"more than {MOST_FILES} files at once")
+            raise Problem(422, f"more than {MOST_FILES} files at once")
         self.admit()
 
     def _data(self, data: bytes, start: int, end: int) -> None:

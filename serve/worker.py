@@ -8,6 +8,7 @@ A decoder that a hostile file brings down takes this process along, never the se
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
@@ -15,19 +16,24 @@ import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import PipelineError
 
+if TYPE_CHECKING:
+    from classify.verdict import Verdict
+
 NO_MEMORY = "judging it needs more memory than the server allows"
+OF_MEMORY = ("allocate memory", "Insufficient memory", "MemoryError")  # as OpenCV, FFmpeg, torch and Pillow say it
 
 
 @dataclass(frozen=True)
 class Task:
-    """A file to judge. path: where it lies. name: how the answer calls it."""
+    """A file to judge. path: where it lies. name: how the answer calls it. sheet: where its sheet is to be written."""
 
     path: str
     name: str
+    sheet: str
 
 
 class Cancelled(Exception):
@@ -52,6 +58,8 @@ class _Watched:
 def work(pipe: Connection, model: str, device: str, memory_mb: int) -> None:
     """Load the model, then judge until the server goes. memory_mb: beyond the loaded model, 0 is no limit."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server ends its worker itself
+    from classify.video import SHIPPED
+
     try:
         judge = _judge(pipe, model, device)
     except PipelineError as error:
@@ -64,13 +72,17 @@ def work(pipe: Connection, model: str, device: str, memory_mb: int) -> None:
         while isinstance(task := pipe.recv(), Task | str):
             if isinstance(task, str):  # a cancellation that came too late
                 continue
-            said = _answer(judge, task)
+            said = _answer(judge, task, Path(model) == SHIPPED)
             pipe.send(said)
             if said == ("failed", NO_MEMORY):
                 return  # what a failed allocation left behind is not worth trusting
 
 
 def _judge(pipe: Connection, model: str, device: str):
+    import jinja2  # noqa: F401
+    import numpy as np
+
+    from classify.heat import heat_maps
     from classify.verdict import Judge
 
     def tell(state: str, n_frames: int) -> None:
@@ -92,29 +104,42 @@ def _judge(pipe: Connection, model: str, device: str):
     judge = Telling(Path(model), device)
     watched = _Watched(judge.detector, tell)
     judge.detector = watched  # type: ignore[assignment]
+    # What the first sheet would else load, while no file's time runs and memory is not yet limited.
+    heat_maps(judge.net, np.zeros((1, judge.card["size_px"], judge.card["size_px"], 3), np.uint8))
     return judge
 
 
-def _answer(judge: Any, task: Task) -> tuple:
-    from extract.layouts import is_picture
+def _answer(judge: Any, task: Task, shipped: bool) -> tuple:
 
     try:
         judge.begin()
-        verdict = judge.judge_picture(task.path)[0] if is_picture(task.path) else judge.judge(task.path)
-        return "done", {**verdict.as_json(), "path": task.name}
+        return "done", _judged(judge, task, shipped).as_json()
     except Cancelled:
         return ("cancelled",)
-    except PipelineError as error:
-        return "failed", str(error).replace(task.path, task.name)
-    except MemoryError:
-        return "failed", NO_MEMORY
     except (EOFError, BrokenPipeError, ConnectionResetError):
         raise  # the server is gone
     except Exception as error:
-        if any(said in str(error) for said in ("allocate memory", "Insufficient memory", "Cannot allocate")):
+        if isinstance(error, MemoryError) or any(said in str(error) for said in OF_MEMORY):
             return "failed", NO_MEMORY
+        if isinstance(error, PipelineError):
+            return "failed", str(error).replace(task.path, task.name)
         traceback.print_exc(file=sys.stderr)
         return "failed", "a bug of the server; its log has more"
+
+
+def _judged(judge: Any, task: Task, shipped: bool) -> Verdict:
+    """The verdict, its sheet written. A full disk costs the sheet, not the verdict."""
+    from classify.evidence import gather
+    from reports.sheet import render
+
+    evidence = gather(judge, task.path)
+    evidence = dataclasses.replace(evidence, verdict=dataclasses.replace(evidence.verdict, path=task.name))
+    try:
+        Path(task.sheet).write_text(render(evidence, shipped), encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        Path(task.sheet).unlink(missing_ok=True)
+        print(f"error: no sheet: {error}", file=sys.stderr)
+    return evidence.verdict
 
 
 def _limit_memory(more: int) -> None:

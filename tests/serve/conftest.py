@@ -1,4 +1,4 @@
-"""A real server in a thread, with the small model of `demo_run`."""
+"""A real server in a thread, with the small model of `demo_run`, and what its clients do."""
 from __future__ import annotations
 
 import contextlib
@@ -8,6 +8,7 @@ import time
 from typing import Any, Iterator, NamedTuple
 
 import pytest
+import requests
 
 
 class Served(NamedTuple):
@@ -16,7 +17,7 @@ class Served(NamedTuple):
     url: str
     app: Any
 
-    def wait_ready(self, limit_s=120):
+    def wait_ready(self, limit_s=300):
         until = time.monotonic() + limit_s
         while not self.app.state.desk.ready.is_set():
             assert time.monotonic() < until, self.app.state.desk.broken or "the worker is not ready"
@@ -48,6 +49,32 @@ def serving(model, wait=True, **options) -> Iterator[Served]:
             server.should_exit = True
             thread.join(30)
             assert not thread.is_alive(), "the server does not end"
+
+
+def post(server, *files, **headers):
+    return requests.post(server.url + "/v1/judgements", files=[("file", file) for file in files], headers=headers,
+                         timeout=60)
+
+
+def ended(server, where, **headers):
+    until = time.monotonic() + 300
+    while time.monotonic() < until:
+        said = requests.get(server.url + where, headers=headers, timeout=30).json()
+        if said["state"] in ("done", "failed", "cancelled"):
+            return said
+        time.sleep(.05)
+    raise AssertionError(said)
+
+
+def is_problem(answer, status):
+    said = answer.json()
+    return (answer.status_code == said["status"] == status and said["title"] and said["detail"]
+            and answer.headers["Content-Type"] == "application/problem+json")
+
+
+def left(server):
+    """Files of the server that are no sheets."""
+    return [path for path in server.app.state.folder.iterdir() if path.suffix != ".html"]
 
 
 @pytest.fixture(scope="session")

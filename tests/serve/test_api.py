@@ -1,43 +1,14 @@
 """The API over a real socket, with a real worker."""
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
-from tests.serve.conftest import serving
+from tests.serve.conftest import ended, is_problem, left, post, serving
 
 TOKEN = "0123456789abcdef"
-
-
-def post(server, *files, **headers):
-    return requests.post(server.url + "/v1/judgements", files=[("file", file) for file in files], headers=headers,
-                         timeout=60)
-
-
-def ended(server, where, **headers):
-    until = time.monotonic() + 90
-    while time.monotonic() < until:
-        said = requests.get(server.url + where, headers=headers, timeout=30).json()
-        if said["state"] in ("done", "failed", "cancelled"):
-            return said
-        time.sleep(.05)
-    raise AssertionError(said)
-
-
-def is_problem(answer, status):
-    said = answer.json()
-    return (answer.status_code == said["status"] == status and said["title"] and said["detail"]
-            and answer.headers["Content-Type"] == "application/problem+json")
-
-
-def left(server):
-    return list(server.app.state.folder.iterdir())
 
 
 def test_a_clip_is_judged_as_by_the_command_and_its_upload_is_deleted(server, clips, demo_model, capsys):
@@ -106,75 +77,36 @@ def test_a_body_that_is_no_upload_is_refused(server, body, kind, status):
 def test_what_is_unknown_is_a_problem(server):
     assert is_problem(requests.get(server.url + "/v1/judgements/nothing"), 404)
     assert is_problem(requests.get(server.url + "/nothing"), 404)
-    assert is_problem(requests.put(server.url + "/v1/model"), 405)
+    refused = requests.put(server.url + "/v1/judgements")
+    assert is_problem(refused, 405) and refused.headers["Allow"] == "GET, POST"
     assert is_problem(requests.get(server.url + "/v1/judgements"), 422)
 
 
-def test_deleting_forgets_what_has_ended(server, clips):
-    where = server.url + post(server, ("a.mp4", clips[0].read_bytes())).headers["Location"]
-    ended(server, where.removeprefix(server.url))
-    assert requests.delete(where).status_code == 204 and requests.get(where).status_code == 404
+def test_the_sheet_is_that_of_the_command_runs_nothing_and_goes_with_its_judgement(server, clips, demo_model, tmp_path):
+    from classify import video
+
+    where = server.url + post(server, (f"/a/{clips[0].name}", clips[0].read_bytes())).headers["Location"]
+    assert ended(server, where.removeprefix(server.url))["sheet"] == where.removeprefix(server.url) + "/sheet"
+    said = requests.get(where + "/sheet")
+    sheet = tmp_path / "sheet.html"
+    assert video.main([str(clips[0]), "--model", str(demo_model), "--device", "cpu", "--report", str(sheet)]) == 0
+    assert said.text == sheet.read_text() and said.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert said.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+    assert f"{clips[0].stem}-sheet.html" in said.headers["Content-Disposition"]
+    before = len(list(server.app.state.folder.iterdir()))
+    assert requests.delete(where).status_code == 204 and len(list(server.app.state.folder.iterdir())) == before - 1
+    assert requests.get(where).status_code == requests.get(where + "/sheet").status_code == 404
 
 
-def test_sixteen_clients_at_once_each_get_their_own_result(server, clips):
-    def ask(number):
-        clip = clips[number % len(clips)]
-        said = ended(server, post(server, (f"{number}.mp4", clip.read_bytes())).headers["Location"])
-        return number, clip, said
-
-    alone: dict = {}
-    with ThreadPoolExecutor(16) as pool:
-        for number, clip, said in pool.map(ask, range(16)):
-            assert said["name"] == said["result"]["path"] == f"{number}.mp4"
-            assert said["result"]["facts"]["bytes"] == clip.stat().st_size
-            assert alone.setdefault(clip, said["result"]["frames"]) == said["result"]["frames"]
-    assert len({json.dumps(frames) for frames in alone.values()}) == len(clips)
-
-
-def in_the_middle(desk):
-    """The worker's process when it has begun with a file."""
-    until = time.monotonic() + 30
-    while not desk.begun:
-        assert time.monotonic() < until
-        time.sleep(.001)
-    return desk.process.pid
-
-
-def test_a_killed_worker_costs_its_file_and_no_other(demo_model, clips):
-    with serving(demo_model) as server:
-        desk, content = server.app.state.desk, clips[0].read_bytes()
-        os.kill(desk.process.pid, signal.SIGSTOP)
-        first, second = (post(server, (name, content)).headers["Location"] for name in ("a.mp4", "b.mp4"))
-        os.kill(desk.process.pid, signal.SIGCONT)
-        os.kill(in_the_middle(desk), signal.SIGKILL)
-        assert ended(server, first)["problem"]["status"] == 500
-        assert ended(server, second)["state"] == "done"
-        os.kill(desk.process.pid, signal.SIGKILL)  # while it has nothing to do
-        assert ended(server, post(server, ("c.mp4", content)).headers["Location"])["state"] == "done"
-        assert not left(server) and desk.n_started == 3
-
-
-def test_a_full_queue_cancelling_and_the_time_limit(demo_model, clips):
-    with serving(demo_model, queue=2, time_limit=8.0) as server:
-        desk, content = server.app.state.desk, clips[0].read_bytes()
-        os.kill(desk.process.pid, signal.SIGSTOP)
-        where = [post(server, (name, content)).headers["Location"] for name in "ab"]
-        while requests.get(server.url + where[0]).json()["state"] == "queued":
-            time.sleep(.02)
-        where.append(post(server, ("c", content)).headers["Location"])
-        refused = post(server, ("d", content))
-        assert is_problem(refused, 429) and refused.headers["Retry-After"]
-        assert requests.delete(server.url + where[1]).json()["state"] == "cancelled"
-        assert "longer than 8 s" in ended(server, where[0])["problem"]["detail"]
-        assert ended(server, where[2])["state"] == "done" and not left(server)
-        os.kill(desk.process.pid, signal.SIGSTOP)
-        running = post(server, ("e", content)).headers["Location"]
-        while requests.get(server.url + running).json()["state"] == "queued":
-            time.sleep(.02)
-        assert requests.delete(server.url + running).json()["state"] == "cancelled"
-        assert ended(server, post(server, ("f", content)).headers["Location"])["state"] == "done"
-        assert ended(server, running)["state"] == "cancelled" and 'state="cancelled"} 2' in requests.get(
-            server.url + "/metrics").text
+def test_a_sheet_that_made_room_is_gone_and_one_that_never_was_is_a_conflict(server, clips):
+    where = post(server, ("<script>.mp4", clips[0].read_bytes())).headers["Location"]
+    ended(server, where)
+    assert "<script" not in requests.get(server.url + where + "/sheet").text
+    server.app.state.desk.get(where.rpartition("/")[2]).drop_sheet()
+    assert is_problem(requests.get(server.url + where + "/sheet"), 410)
+    assert requests.get(server.url + where).json()["sheet"] is None
+    where = post(server, ("bad.mp4", clips[0].read_bytes()[:600])).headers["Location"]
+    assert ended(server, where)["sheet"] is None and is_problem(requests.get(server.url + where + "/sheet"), 409)
 
 
 def test_a_token_a_size_and_a_rate(demo_model, clips):
@@ -207,14 +139,14 @@ def test_every_answer_has_its_headers_and_nothing_comes_from_elsewhere(server):
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
         assert answer.headers["Referrer-Policy"] == "no-referrer"
-    for path in ("/", "/docs", "/page.js", "/page.css"):
+    for path in ("/", "/docs", "/page.js", "/results.js", "/page.css"):
         assert "//" not in requests.get(server.url + path).text.replace(": //", "").replace("// ", ""), path
 
 
 def test_the_schema_tells_all_routes(server):
     said = requests.get(server.url + "/openapi.json").json()
-    assert set(said["paths"]) == {"/v1/judgements", "/v1/judgements/{id}", "/v1/judgements/{id}/events", "/v1/model",
-                                  "/healthz", "/metrics"}
+    assert set(said["paths"]) == {"/v1/judgements", "/v1/judgements/{id}", "/v1/judgements/{id}/events",
+                                  "/v1/judgements/{id}/sheet", "/v1/model", "/healthz", "/metrics"}
 
 
 @pytest.mark.parametrize("arguments, said", [(["--host", "0.0.0.0"], "give a token"),
