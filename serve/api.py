@@ -45,7 +45,7 @@ def make_app(model: Path, options: ServeOptions) -> FastAPI:
 
     model: path of a checkpoint.
     """
-    from classify.model import read_card
+    from classify.card import read_card
     from classify.video import SHIPPED
 
     card = read_card(model)

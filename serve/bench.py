@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import socket
 import statistics
 import subprocess
@@ -42,12 +41,12 @@ class Server:
             answer = requests.post(f"{self.url}/v1/judgements", files={"file": (name, file)}, timeout=60)
         answer.raise_for_status()
         where = self.url + answer.headers["Location"]
-        while (said := requests.get(where, timeout=60).json())["state"] not in ("done", "failed", "cancelled"):
-            time.sleep(.02)
-        requests.get(f"{where}/sheet", timeout=60).raise_for_status()
-        requests.delete(where, timeout=60).raise_for_status()
+        requests.get(f"{where}/events", timeout=600).raise_for_status()  # ends with the judgement
+        said = requests.get(where, timeout=60).json()
         if said["state"] != "done":
             raise VideoError(f"{name}: {said['problem']}")
+        requests.get(f"{where}/sheet", timeout=60).raise_for_status()
+        requests.delete(where, timeout=60).raise_for_status()
         return said["result"]
 
     def processes(self) -> list[int]:
@@ -130,7 +129,7 @@ def main(argv: list[str] | None = None) -> int:
             warm(server, arguments.clip or clips[0])
             return int(many(server, clips, arguments.requests, arguments.clients) > 0)
         finally:
-            server.process.send_signal(signal.SIGINT)
+            server.process.terminate()
             server.process.wait(30)
 
 
