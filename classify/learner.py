@@ -86,7 +86,8 @@ class Learner(lightning.LightningModule):
 
     def _freeze(self) -> None:
         """Only what learns in this epoch gets gradients; norms of what does not keep their statistics."""
-        layers = [m for m in self.net.body.modules() if not list(m.children())]
+        # Norms of timm's mobile networks have tensors of their own and an activation inside them.
+        layers = [m for m in self.net.body.modules() if not list(m.children()) or list(m.parameters(recurse=False))]
         learning = set(layers[-self.options.unfreeze:] if self.options.unfreeze else layers)
         if self.current_epoch < self.options.head_epochs:
             learning = set()

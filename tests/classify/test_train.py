@@ -132,7 +132,7 @@ def test_validation_of_one_class_is_said_aloud_and_gives_no_auc(out, capsys):
     assert read_card(out / "model" / "model.safetensors")["chosen_on"]["aucs"] == {}
 
 
-def frozen_and_learned(monkeypatch, out, **options):
+def frozen_and_learned(monkeypatch, out, model=SMALL, **options):
     """Names of the backbone's tensors that changed during each epoch."""
     from classify.learner import Learner
 
@@ -149,7 +149,7 @@ def frozen_and_learned(monkeypatch, out, **options):
 
     monkeypatch.setattr(Learner, "on_train_epoch_start", on_start)
     monkeypatch.setattr(Learner, "on_train_epoch_end", on_end)
-    train(out, SMALL, TrainOptions(patience=0, **options), AugmentOptions(), HERE)
+    train(out, model, TrainOptions(patience=0, **options), AugmentOptions(), HERE)
     return states
 
 
@@ -157,6 +157,14 @@ def test_a_frozen_backbone_keeps_every_tensor_and_then_its_last_layers_learn(out
     head, fine = frozen_and_learned(monkeypatch, out, epochs=2, head_epochs=1, unfreeze=5)
     assert head == set()
     assert fine and all(name.startswith("layer4") for name in fine)  # five layers from the end, batch norm included
+
+
+def test_norms_that_hold_their_activation_are_frozen_too(out, monkeypatch):
+    """timm's mobile networks have such: a norm with modules inside it."""
+    model = ModelOptions(backbone="mobilenetv2_100", weights="none", size=32)
+    head, fine = frozen_and_learned(monkeypatch, out, model, epochs=2, head_epochs=1, unfreeze=12)
+    assert head == set()
+    assert fine and all(name.startswith(("blocks.6", "conv_head", "bn2")) for name in fine)
 
 
 def test_without_a_limit_the_whole_backbone_learns_after_its_head(out, monkeypatch):
