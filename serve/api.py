@@ -55,8 +55,9 @@ def make_app(model: Path, options: ServeOptions) -> FastAPI:
     async def alive(app: FastAPI) -> AsyncIterator[None]:
         with tempfile.TemporaryDirectory(prefix="judgements-") as folder:
             app.state.folder = Path(folder)
-            running = asyncio.create_task(desk.run())
+            running, forgetting = asyncio.create_task(desk.run()), asyncio.create_task(desk.forget())
             yield
+            forgetting.cancel()
             running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await running

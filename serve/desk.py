@@ -24,6 +24,7 @@ MOST_KEPT = 1000       # judgements that have ended
 START_S = 120.0        # seconds in which a worker must have loaded its model
 GRACE_S = 3.0          # seconds in which a worker must notice a cancellation
 RETRY_S = 5.0          # seconds before a worker that cannot load is tried again
+FORGET_S = 60.0        # seconds between looks for what has been kept long enough
 
 
 class Desk:
@@ -95,6 +96,12 @@ class Desk:
         for number, judgement in enumerate(ended):
             if judgement.ended_s < oldest or number < len(ended) - MOST_KEPT:
                 self._forget(judgement)
+
+    async def forget(self) -> None:
+        """Delete what has been kept long enough, though nobody asks for anything; until cancelled."""
+        while True:
+            await asyncio.sleep(min(self.options.keep, FORGET_S))
+            self._forget_old()
 
     def limit_sheets(self) -> None:
         """The newest sheets stay, as many as fit."""

@@ -110,7 +110,6 @@ def _judge(pipe: Connection, model: str, device: str):
 
 
 def _answer(judge: Any, task: Task, shipped: bool) -> tuple:
-
     try:
         judge.begin()
         return "done", _judged(judge, task, shipped).as_json()

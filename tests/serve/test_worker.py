@@ -1,4 +1,5 @@
 """The worker and its limits: what a file costs, and whom."""
+import asyncio
 import dataclasses
 import json
 import os
@@ -100,3 +101,19 @@ def test_the_newest_sheets_stay_as_far_as_they_fit(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.html", "c.html"]
     desk.delete(made[2])
     assert [path.name for path in tmp_path.iterdir()] == ["b.html"]
+
+
+def test_a_sheet_goes_after_its_time_though_nobody_asks(tmp_path):
+    async def later():
+        desk = Desk(tmp_path / "no.safetensors", ServeOptions(keep=.05))
+        done = desk.take(Upload("a", tmp_path / "a.mp4", 0))
+        desk.take(Upload("b", tmp_path / "b.mp4", 0))
+        done.sheet_path.touch()
+        done.set(state="done", sheet=done.sheet_path)
+        forgetting = asyncio.create_task(desk.forget())
+        await asyncio.sleep(.5)
+        forgetting.cancel()
+        return desk
+
+    desk = asyncio.run(later())
+    assert not list(tmp_path.iterdir()) and [judgement.upload.name for judgement in desk.judgements.values()] == ["b"]
