@@ -71,7 +71,7 @@ def summaries(altered: pd.DataFrame, rows: pd.DataFrame, threshold: float) -> li
     from classify.metrics import videos_of
 
     tables = {name: videos_of(own, "test", threshold) for name, own in altered.groupby("alteration", sort=False)}
-    plain = tables.get(UNALTERED, altered[:0])
+    plain = tables.get(UNALTERED, rows[:0])
     if plain["video_id"].tolist() != rows["video_id"].tolist() or \
             (plain["score"] - rows["score"]).abs().max() > NEAR or (plain["judged"] != rows["judged"]).any():
         raise TableError("the scores of the altered crops are not of the same model and crops as the others: remove "

@@ -53,7 +53,7 @@ def default_model(out: Path) -> Path:
 
 def scored_by(out: Path, model_id: Any) -> Path | None:
     """The checkpoint below OUT that made scores with this model_id: trained there, an ensemble, a Keras file."""
-    from classify.model import read_card
+    from classify.card import read_card
 
     for path in sorted((out / "model").glob("*")):
         if path.suffix in (".safetensors", ".keras"):
@@ -183,7 +183,7 @@ def main(argv: list[str] | None = None) -> None:
                         "model.keras that is there instead)")
     add_flags(parser, ScoreOptions)
     arguments = parser.parse_args(argv)
-    from classify.model import read_card
+    from classify.card import read_card
 
     model = arguments.model or default_model(arguments.out)
     rows = score_held_out(arguments.out, model, from_flags(ScoreOptions, arguments))

@@ -44,7 +44,8 @@ def fact_lines(facts: dict) -> list[str]:
         text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
         return printable(" ".join(text.split()))[:LONGEST_FACT]
 
-    return [f"  {name.replace('_', ' ')}: {plain(value)}" for name, value in facts.items() if value not in ("", None)]
+    return [f"  {name.replace('_', ' ')}: {plain(value)}" for name, value in facts.items()
+            if value not in ("", None, {})]
 
 
 def clips(paths: list[str]) -> list[str]:

@@ -49,3 +49,4 @@ def test_black_crops_are_all_alike_and_leave_guessing(altered, scored, demo_run)
         summaries(altered, rows.assign(score=rows["score"] + .01), threshold)
     with pytest.raises(TableError, match="not of the same model"):
         summaries(altered, rows[1:].reset_index(drop=True), threshold)
+    assert summaries(altered[:0], rows[:0], threshold) == []
