@@ -158,8 +158,11 @@ def calibration(reliability: dict[str, Any], name: str) -> Drawn:
 
 
 @matplotlib.rc_context(STYLE)
-def robustness(summaries: list[dict[str, Any]], things: str) -> Drawn:
-    """AUC, and shares called FAKE, under each alteration (of classify.robustness), a line each, unaltered on top."""
+def robustness(summaries: list[dict[str, Any]], things: str, altered: str = "crops") -> Drawn:
+    """AUC, and shares called FAKE, under each alteration (of classify.robustness), a line each, unaltered on top.
+
+    things: what was judged; altered: what of it, stored crops or whole frames.
+    """
     figure = Figure(figsize=(SIZE_IN[0], 1.3 + .24 * len(summaries)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     places = range(len(summaries))
@@ -180,7 +183,7 @@ def robustness(summaries: list[dict[str, Any]], things: str) -> Drawn:
     left.set(xlabel=f"AUC of {things}", ylim=(len(summaries) - .5, -.5), xlim=(min(.5, left.get_xlim()[0]), 1))
     right.set(xlabel="share called FAKE", xlim=(0, 1))
     right.set_xticks([0, .5, 1], ["0", ".5", "1"])
-    figure.suptitle("Altered crops; dashed: as they are", x=0, ha="left", fontsize=11)
+    figure.suptitle(f"Altered {altered}; dashed: as they are", x=0, ha="left", fontsize=11)
     figure.legend(loc="outside lower right", ncols=2)
     return files_of(figure)
 

@@ -23,7 +23,8 @@ def main(argv: list[str] | None = None) -> None:
     found = read_json(arguments.out / "quality.json")
     drawn = {"reliability": calibration(found["reliability"], "clips")} if found["reliability"] else {}
     if found["robustness"]:
-        drawn["robustness"] = robustness([{**row, "auc": {"here": row["auc"]}} for row in found["robustness"]], "clips")
+        rows = [{**row, "auc": {"here": row["auc"]}} for row in found["robustness"]]
+        drawn["robustness"] = robustness(rows, "clips", "frames")
     for name, files in drawn.items():
         for suffix, file in files.items():
             write_bytes(arguments.out / f"{name}.{suffix}", file)
