@@ -104,7 +104,8 @@ $(OUT)/faces/videos.csv: $(OUT)/index.csv $(OUT)/.options/extract $(if $(call sw
 $(OUT)/split.csv: $(OUT)/index.csv $(OUT)/.options/split
 	@$(RUN) data.split --index $< --out $@ $(call flags,$(SPLIT_OPTIONS))
 
-$(MODEL): $(OUT)/faces/videos.csv $(OUT)/split.csv $(OUT)/.options/train
+$(MODEL): $(OUT)/faces/videos.csv $(OUT)/split.csv $(OUT)/.options/train \
+  $(if $(call given,BEGIN),$(filter-out $(MODEL),$(wildcard $(BEGIN))))
 	@$(RUN) classify.$(if $(KERAS),keras_train,train) --out $(OUT) $(call flags,$(TRAIN_OPTIONS) $(TRAIN_RUNNING)) \
 	  $(call either,$(TRAIN_SWITCHES)) \
 	  $(if $(call yes,RESUME),--resume)
