@@ -139,13 +139,13 @@ def calibration(reliability: dict[str, Any], name: str) -> Drawn:
     """Share of fakes against score, one mark per bin with n beside it.
 
     Videos and pictures get an exact 95 % interval per bin, as if they were independent; frames of one clip are not, so
-    theirs would be far too narrow.
+    theirs would be far too narrow. Shares whose classes weigh alike (reports.quality) count nothing, and get none.
     """
     figure, axes = axes_of(f"Calibration: do scores mean what they say?\nn = {reliability['n']} {name}")
     axes.plot([0, 1], [0, 1], ":", color=OTHER, lw=1, label="scores that are shares")
     bins = [b for b in reliability["bins"] if b["n"]]
     x, y = [b["mean_score"] for b in bins], [b["share_fake"] for b in bins]
-    if name != "frames":
+    if name in ("videos", "pictures"):
         lows, highs = zip(*(exact(round(b["share_fake"] * b["n"]), b["n"]) for b in bins))
         axes.vlines(x, lows, highs, color=REAL, lw=1.2, alpha=.7)
     axes.plot(x, y, "o-", color=REAL, ms=6, lw=1, clip_on=False, label=f"{name} by score")
