@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import VideoError, command
+from pipeline.errors import PipelineError, VideoError, command
 
 EVERY = 50  # requests after which memory is read
 WARM = 7    # times that one clip is judged
@@ -66,7 +66,7 @@ def _rss_mb(pid: int) -> float:
 
 
 def first(server: Server, clip: Path, began: float) -> None:
-    """The first answer of a server that was started at time.monotonic() `began`."""
+    """The first answer of a server that was started at time.monotonic() `began`. Raises PipelineError."""
     import requests
 
     while server.process.poll() is None:
@@ -75,6 +75,8 @@ def first(server: Server, clip: Path, began: float) -> None:
             break
         except requests.ConnectionError:
             time.sleep(.02)
+    else:
+        raise PipelineError("the server ended before it answered; its own line says why")
     print(f"first answer {time.monotonic() - began:.1f} s after the start, {server.cpu_s():.1f} CPU s", flush=True)
 
 
