@@ -58,6 +58,8 @@ ALTERATIONS: dict[str, Alter] = {
     "scaled to 1/2": scaled(.5), "scaled to 1/4": scaled(.25), "blurred by 1 px": blurred(1), "blurred by 3 px":
     blurred(3), "noise of 5 levels": noisy(5), "noise of 15 levels": noisy(15), "brightness x .6": brighter(.6),
     "brightness x 1.4": brighter(1.4), "middle .8 of each side": cropped(.8), "mirrored": mirrored}
+# What most clips have been through by the time they are judged: the band of a detector must bear it.
+COMMON = ("H.264 crf 28", "scaled to 1/2", "scaled to 1/4", "blurred by 1 px", "blurred by 3 px")
 
 
 class Altered(Clip):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Sequence
 
 from classify.aggregate import auc
-from classify.alter import ALTERATIONS, Alter, Altered
+from classify.alter import ALTERATIONS, COMMON, Alter, Altered
 from classify.bootstrap import exact, interval, resample, resampled_by
 from classify.calibration import Calibration, fit, reliability
 from pipeline.errors import VideoError, command
@@ -76,13 +76,30 @@ def judged(judge: Judge, clips: Sequence[Judged], alter: Alter | None = None) ->
     return found
 
 
-def cross_fitted(clips: Sequence[Judged]) -> tuple[list[Judged], list[float | None]]:
+def altered_reals(judge: Judge, clips: Sequence[Judged]) -> dict[str, list[float]]:
+    """For the path of each real clip the scores of its copies, altered in the COMMON ways."""
+    found: dict[str, list[float]] = {}
+    for name in COMMON:
+        for clip in judged(judge, [clip for clip in clips if not clip.label], ALTERATIONS[name]):
+            if clip.score is not None:
+                found.setdefault(clip.path, []).append(clip.score)
+    return found
+
+
+def band_of(clips: Sequence[Judged], altered: dict[str, list[float]]) -> Calibration:
+    """The calibration that these clips choose. altered: of `altered_reals`, of these and perhaps of other clips."""
+    scored = [clip for clip in clips if clip.score is not None]
+    return fit([clip.score for clip in scored if clip.score is not None], [clip.label for clip in scored],
+               [score for clip in scored for score in altered.get(clip.path, [])])
+
+
+def cross_fitted(clips: Sequence[Judged], altered: dict[str, list[float]]
+                 ) -> tuple[list[Judged], list[float | None]]:
     """The clips with the verdicts that bands chosen on other people give, and such probabilities."""
     fold = _folds(clips)
     out: list[Judged] = []
     probabilities: list[float | None] = []
-    bands = [fit([c.score for c, f in zip(clips, fold) if f != k and c.score is not None],
-                 [c.label for c, f in zip(clips, fold) if f != k and c.score is not None]) for k in range(FOLDS)]
+    bands = [band_of([c for c, f in zip(clips, fold) if f != k], altered) for k in range(FOLDS)]
     for clip, k in zip(clips, fold):
         if clip.score is None:
             out.append(clip)
@@ -180,7 +197,10 @@ def main(argv: list[str] | None = None) -> None:
     judge = Judge(arguments.model, arguments.device)
     clips = judged(judge, clips_of(arguments.corpus, arguments.natural))
     known = set((judge.card.get("calibrated_on") or {}).get("clips", []))
-    fitted, probabilities = cross_fitted(clips) if known & {name_of(clip) for clip in clips} else (clips, [])
+    fitted: list[Judged] = clips
+    probabilities: list[float | None] = []
+    if known & {name_of(clip) for clip in clips}:
+        fitted, probabilities = cross_fitted(clips, altered_reals(judge, clips))
     sure = [(p, clip.label) for p, clip in zip(probabilities, fitted) if p is not None]
     reliable = reliability([p for p, _ in sure], [label for _, label in sure]) if sure else None
     ranked, counted = rankings(clips), calls(fitted)

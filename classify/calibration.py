@@ -5,9 +5,12 @@ holds in a world with as many fakes as reals.
 
 Band: FAKE from `high`, REAL below `low`, between them UNDECIDED. Both are quantiles of the scores of real clips as in
 split conformal prediction (Vovk et al. 2005): of n real clips the k-th smallest score, k = ceil((n + 1)(1 - share)).
-Where a new real clip comes from where these came from, it is called FAKE with a probability of at most `share`, over
-the draw of all n + 1. The guarantee breaks when it comes from elsewhere, another camera, codec or kind of scene, and it
-says nothing of fakes: how many of those are found is measured.
+`low` is that of clips as they are; `high` too, or higher, that of the clips together with copies of them, scaled down,
+blurred and compressed as clips get on their way: a network that can see little says .5, and that must not be FAKE.
+Where a new real clip comes from where these came from, it is called FAKE with a probability of at most `share`, over the
+draw of all n + 1; altered as the copies are, of about `share`, since copies of a clip are not independent. The guarantee breaks when it comes
+from elsewhere, another camera, codec or kind of scene, and it says nothing of fakes: how many of those are found is
+measured.
 """
 from __future__ import annotations
 
@@ -52,14 +55,15 @@ def logit(score: float) -> float:
     return math.log(clipped / (1 - clipped))
 
 
-def fit(scores: Sequence[float] | np.ndarray, labels: Sequence[int] | np.ndarray, false_alarms: float = FALSE_ALARMS,
-        unsure: float = UNSURE) -> Calibration:
-    """A calibration from video scores in [0, 1] and labels, 0 real and 1 fake, of each at least one.
+def fit(scores: Sequence[float] | np.ndarray, labels: Sequence[int] | np.ndarray, altered: Sequence[float] = (),
+        false_alarms: float = FALSE_ALARMS, unsure: float = UNSURE) -> Calibration:
+    """A calibration from video scores in [0, 1] and labels, 0 real and 1 fake, of each at least one. altered: scores of
+    altered copies of the reals.
 
     With fewer reals than 1 / share - 1 the quantile does not exist, and the highest real score stands for it.
     """
     reals = sorted(float(score) for score, label in zip(scores, labels) if not label)
-    high = _quantile(reals, false_alarms)
+    high = max(_quantile(reals, false_alarms), _quantile(sorted([*reals, *map(float, altered)]), false_alarms))
     slope, offset = _platt([logit(float(s)) for s in scores], [int(label) for label in labels])
     return Calibration(min(_quantile(reals, unsure), high), high, slope, offset)
 

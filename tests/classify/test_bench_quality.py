@@ -21,7 +21,7 @@ def clips(n=40):
 
 def test_a_persons_clips_are_judged_by_a_band_of_other_people():
     """The one with the highest real score of all is a false alarm only because the band has not seen it."""
-    found, probabilities = cross_fitted(clips())
+    found, probabilities = cross_fitted(clips(), {})
     highest = next(clip for clip in found if not clip.label and clip.person == "person 40")
     assert highest.verdict == "fake"
     assert all(clip.verdict == "fake" for clip in found if clip.label)
@@ -31,7 +31,8 @@ def test_a_persons_clips_are_judged_by_a_band_of_other_people():
 
 
 def test_clips_without_a_score_stay_undecided():
-    found, probabilities = cross_fitted([*clips(), Judged("x.mp4", "corpus", 0, "", "x", None, "undecided", "no face")])
+    faceless = Judged("x.mp4", "corpus", 0, "", "x", None, "undecided", "no face")
+    found, probabilities = cross_fitted([*clips(), faceless], {})
     assert found[-1].verdict == "undecided" and probabilities[-1] is None
 
 

@@ -50,6 +50,14 @@ def test_classes_that_are_told_apart_do_not_give_a_step():
     assert .5 < curve.probability(.8) < .99 and .01 < curve.probability(.2) < .5
 
 
+def test_altered_copies_of_reals_raise_the_bar_for_fake_and_no_other():
+    reals, fakes = [k / 100 for k in range(1, 60)], [.9]
+    plain, borne = fit(reals + fakes, [0] * 59 + [1]), fit(reals + fakes, [0] * 59 + [1], [.7] * 59)
+    assert plain.high == pytest.approx(.57) and borne.high == pytest.approx(.7)
+    assert fit(reals + fakes, [0] * 59 + [1], [.01] * 59) == plain  # nor do copies lower it
+    assert (borne.low, borne.slope, borne.offset) == (plain.low, plain.slope, plain.offset)
+
+
 def test_ece_by_hand():
     """Two bins: four scored .9 of which all are fake, four scored .1 of which all are real: .1 off everywhere."""
     assert reliability([.9] * 4 + [.1] * 4, [1] * 4 + [0] * 4)["ece"] == pytest.approx(.1)

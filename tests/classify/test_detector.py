@@ -78,12 +78,14 @@ def test_the_last_step_chooses_the_band_and_changes_no_weight(demo_run, tmp_path
     clips = [Judged(f"/a/{k}.mp4", "c", int(k >= 59), "", str(k), score) for k, score in enumerate(scores)]
     monkeypatch.setattr(detector, "clips_of", lambda corpora, natural: [])
     monkeypatch.setattr(detector, "judged", lambda judge, found: clips)
+    monkeypatch.setattr(detector, "altered_reals", lambda judge, found: {"/a/0.mp4": [.9] * 4})
     model = demo_run / "model" / "model.safetensors"
     card = detector.ship(model, [], [], tmp_path / "d.safetensors", "cpu")
     before, after = load_file(model), load_file(tmp_path / "d.safetensors")
     assert set(before) == set(after)
     assert all(torch.allclose(before[name].float(), after[name].float(), 1e-3, 1e-6) for name in before)  # 16 bits
-    assert card["threshold"] == pytest.approx(scores[56], abs=1e-6) == card["calibration"]["high"]  # 57th of 59 reals
+    assert card["threshold"] == pytest.approx(.9, abs=1e-6) == card["calibration"]["high"]  # 61st of 59 reals, 4 copies
+    assert card["calibration"]["low"] == pytest.approx(scores[47], abs=1e-6)                # 48th of 59 reals
     assert card["calibrated_on"]["n_real"] == 59 and card["calibrated_on"]["n_fake"] == 20
     assert card["centre"] == detector.CENTRE and card["faces"]["crop"] == "face"
 
