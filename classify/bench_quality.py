@@ -165,7 +165,7 @@ def describe(rankings: list[dict], counted: list[dict], ece: float | None) -> li
     for row in rankings:
         span = f" ({row['low']:.3f} to {row['high']:.3f})" if row["low"] is not None else f" ({row['no_interval']})"
         lines.append(f"| {row['corpus']} | {row['method']} | {row['n_real']} + {row['n_fake']} | "
-                     f"{row['auc']:.3f}{span} |")
+                     f"{_shown(row['auc'])}{span} |")
     lines += ["", "| corpus | clips | called FAKE | UNDECIDED | called REAL |", "|---|---|---|---|---|"]
     for row in counted:
         lines.append(f"| {row['corpus']} | {row['n']} {row['label']} {row['method']} | {row['called_fake']} "
@@ -173,6 +173,10 @@ def describe(rankings: list[dict], counted: list[dict], ece: float | None) -> li
     if ece is not None:
         lines += ["", f"Expected calibration error of the cross-fitted probabilities, ten bins: {ece:.3f}"]
     return lines
+
+
+def _shown(auc: float | None) -> str:
+    return "n/a" if auc is None else f"{auc:.3f}"
 
 
 def add_clips(parser: argparse.ArgumentParser) -> None:
@@ -214,7 +218,7 @@ def main(argv: list[str] | None = None) -> None:
         for name, alter in {"as they are": None, **ALTERATIONS}.items():
             row = {"name": name, **summary(clips if alter is None else judged(judge, clips, alter))}
             altered.append(row)
-            lines.append(f"| {name} | {row['auc']:.3f} | {row['real_as_fake']} of {row['n_real']} | "
+            lines.append(f"| {name} | {_shown(row['auc'])} | {row['real_as_fake']} of {row['n_real']} | "
                          f"{row['fake_as_fake']} of {row['n_fake']} | {row['not_judged']} |")
     write_json(arguments.out / "quality.json", {
         "model": judge.card["model_id"], "reliability": reliable, "rankings": ranked, "calls": counted,

@@ -5,12 +5,12 @@ holds in a world with as many fakes as reals.
 
 Band: FAKE from `high`, REAL below `low`, between them UNDECIDED. Both are quantiles of the scores of real clips as in
 split conformal prediction (Vovk et al. 2005): of n real clips the k-th smallest score, k = ceil((n + 1)(1 - share)).
-`low` is that of clips as they are; `high` too, or higher, that of the clips together with copies of them, scaled down,
-blurred and compressed as clips get on their way: a network that can see little says .5, and that must not be FAKE.
-Where a new real clip comes from where these came from, it is called FAKE with a probability of at most `share`, over the
-draw of all n + 1; altered as the copies are, of about `share`, since copies of a clip are not independent. The guarantee breaks when it comes
-from elsewhere, another camera, codec or kind of scene, and it says nothing of fakes: how many of those are found is
-measured.
+`low` is that of clips as they are; `high` too, or higher, that of the clips together with copies of them, scaled
+down, blurred and compressed as clips get on their way: a network that can see little says .5, and that must not be
+FAKE. Where a new real clip comes from where these came from, it is called FAKE with a probability of at most `share`,
+over the draw of all n + 1; altered as the copies are, of about `share`, since copies of a clip are not independent.
+The guarantee breaks when it comes from elsewhere, another camera, codec or kind of scene, and it says nothing of
+fakes: how many of those are found is measured.
 """
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Training crops varied: what a camera, an encoder and a messenger may do to a face, drawn anew every epoch.
 
 Each crop's draws hang on (seed, epoch, its row) alone: not on the batch that it is in, the process or the device.
-`degrade` works on the CPU, with OpenCV's own JPEG and x264; `augment` is one batched affine map and arithmetic on the device.
+`degrade` works on the CPU, with OpenCV's own JPEG and x264; `augment` is one batched affine map and arithmetic on the
+device.
 """
 from __future__ import annotations
 
