@@ -50,9 +50,8 @@ def _describe(path: str, method: str, route: dict[str, Any], with_token: bool) -
                 for code, why in refusals.items()}
     many = path == "/v1/judgements"
     if path.endswith("/events"):
-        event = _object(event="string", data="string")
-        event["properties"]["data"] |= {"contentMediaType": "application/json", "contentSchema": _ref("Judgement")}
-        answers["200"]["content"] = {"text/event-stream": {"itemSchema": event}}
+        events = {"type": "string", "description": "Server-sent events; the data of each is a Judgement as JSON"}
+        answers["200"]["content"] = {"text/event-stream": {"schema": events}}
     elif path.startswith("/v1/judgements") and method != "delete" and not path.endswith("/sheet"):
         good = "202" if method == "post" else "200"
         answers[good]["content"] = {"application/json": {"schema": _ref("Judgements" if many else "Judgement")}}
