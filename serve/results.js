@@ -1,6 +1,6 @@
 // Results and their sheets as shown, and those that this browser keeps. Stands on make, headers and $ of page.js.
 "use strict";
-const KEPT = "recent-judgements", MOST = 20;
+const KEPT = "recent-judgements", MOST = 32;  // as many as can be sent at once
 
 function shown(result) {
   const score = result.score === null ? "no score"
@@ -50,7 +50,7 @@ async function remember(result, sheet, url) {
   try {
     localStorage.setItem(KEPT, JSON.stringify(kept));
     const store = await sheets();
-    await store?.put(sheet, await sheetOf(sheet));
+    if (sheet) await store?.put(sheet, await sheetOf(sheet));
     for (const entry of old) await store?.delete(entry.sheet);
     if (store) await fetch(url, { method: "DELETE", headers: headers() });  // the server need not keep it any longer
   } catch { /* full, or forbidden: nothing is kept */ }
