@@ -20,7 +20,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped detector)")
     add_flags(parser, ServeOptions)
     arguments = parser.parse_args(argv)
-    arguments.token = arguments.token or os.environ.pop("SERVE_TOKEN", None)
+    named = os.environ.pop("SERVE_TOKEN", "") or None  # `make serve` names an empty one where none is given
+    if arguments.token is None:
+        arguments.token = named
     options = from_flags(ServeOptions, arguments)
     try:
         import uvicorn
