@@ -14,7 +14,7 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import IO, Any, Callable, Iterable, Iterator, Sequence
+from typing import IO, Any, Callable, Iterator, Sequence
 
 from classify.video import printable
 from extract.store import stamp_of
@@ -31,13 +31,13 @@ CODEC: Any = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}  
 Row = dict[str, str]
 
 
-def judge_to_csv(asked: list[str], below: Callable[[list[str]], Iterable[str]], judge: Callable[[str], Any],
-                 model_id: str, table: Path, thing: str) -> int:
+def judge_to_csv(asked: list[str], paths: Sequence[str], judge: Callable[[str], Any], model_id: str, table: Path,
+                 thing: str) -> int:
     """The command: judge the files and folders asked for, print what was found, return the exit status.
 
-    below: of classify.video.clips or classify.image.pictures. The rest as in `judge_all`.
+    paths: what these stand for, of classify.video.clips or classify.image.pictures. The rest as in `judge_all`.
     """
-    rows = judge_all(list(below(asked)), judge, model_id, table, thing)
+    rows = judge_all(paths, judge, model_id, table, thing)
     print("\n".join([summary(rows, table, thing), *recall_lines(rows, labels_below(asked), thing)]))
     return int(any(row["error"] for row in rows))
 

@@ -19,6 +19,7 @@ from classify.aggregate import auc
 from classify.alter import ALTERATIONS, COMMON, Alter, Altered
 from classify.bootstrap import exact, interval, resample, resampled_by
 from classify.calibration import Calibration, fit, reliability
+from classify.robustness import UNALTERED
 from pipeline.errors import VideoError, command
 from pipeline.tables import write_bytes, write_json
 
@@ -76,30 +77,28 @@ def judged(judge: Judge, clips: Sequence[Judged], alter: Alter | None = None) ->
     return found
 
 
-def altered_reals(judge: Judge, clips: Sequence[Judged]) -> dict[str, list[float]]:
-    """For the path of each real clip the scores of its copies, altered in the COMMON ways."""
-    found: dict[str, list[float]] = {}
-    for name in COMMON:
-        for clip in judged(judge, [clip for clip in clips if not clip.label], ALTERATIONS[name]):
-            if clip.score is not None:
-                found.setdefault(clip.path, []).append(clip.score)
-    return found
+def altered(judge: Judge, clips: Sequence[Judged], names: Sequence[str]) -> dict[str, list[Judged]]:
+    """The clips judged once for each of these ALTERATIONS."""
+    return {name: judged(judge, clips, ALTERATIONS[name]) for name in names}
 
 
-def band_of(clips: Sequence[Judged], altered: dict[str, list[float]]) -> Calibration:
-    """The calibration that these clips choose. altered: of `altered_reals`, of these and perhaps of other clips."""
+def band_of(clips: Sequence[Judged], copies: dict[str, list[Judged]]) -> Calibration:
+    """The calibration that these clips choose. copies: of `altered`, of these and perhaps of other clips; those of
+    reals in the COMMON ways count."""
     scored = [clip for clip in clips if clip.score is not None]
+    reals = {clip.path for clip in scored if not clip.label}
     return fit([clip.score for clip in scored if clip.score is not None], [clip.label for clip in scored],
-               [score for clip in scored for score in altered.get(clip.path, [])])
+               [copy.score for name in COMMON for copy in copies.get(name, ())
+                if copy.path in reals and copy.score is not None])
 
 
-def cross_fitted(clips: Sequence[Judged], altered: dict[str, list[float]]
+def cross_fitted(clips: Sequence[Judged], copies: dict[str, list[Judged]]
                  ) -> tuple[list[Judged], list[float | None]]:
     """The clips with the verdicts that bands chosen on other people give, and such probabilities."""
     fold = _folds(clips)
     out: list[Judged] = []
     probabilities: list[float | None] = []
-    bands = [band_of([c for c, f in zip(clips, fold) if f != k], altered) for k in range(FOLDS)]
+    bands = [band_of([c for c, f in zip(clips, fold) if f != k], copies) for k in range(FOLDS)]
     for clip, k in zip(clips, fold):
         if clip.score is None:
             out.append(clip)
@@ -201,28 +200,31 @@ def main(argv: list[str] | None = None) -> None:
     judge = Judge(arguments.model, arguments.device)
     clips = judged(judge, clips_of(arguments.corpus, arguments.natural))
     known = set((judge.card.get("calibrated_on") or {}).get("clips", []))
-    fitted: list[Judged] = clips
-    probabilities: list[float | None] = []
-    if known & {name_of(clip) for clip in clips}:
-        fitted, probabilities = cross_fitted(clips, altered_reals(judge, clips))
+    cross = bool(known & {name_of(clip) for clip in clips})
+    copies: dict[str, list[Judged]] = {}
+    if arguments.robustness:
+        copies = altered(judge, clips, list(ALTERATIONS))
+    elif cross:
+        copies = altered(judge, [clip for clip in clips if not clip.label], COMMON)
+    fitted, probabilities = cross_fitted(clips, copies) if cross else (clips, [])
     sure = [(p, clip.label) for p, clip in zip(probabilities, fitted) if p is not None]
     reliable = reliability([p for p, _ in sure], [label for _, label in sure]) if sure else None
     ranked, counted = rankings(clips), calls(fitted)
     lines = [f"{judge.card['model_id']}, {len(clips)} clips"
              f"{', verdicts cross-fitted in ' + str(FOLDS) + ' folds of people' if probabilities else ''}", "",
              *describe(ranked, counted, reliable["ece"] if reliable else None)]
-    altered = []
+    rows = []
     if arguments.robustness:
         lines += ["", "| frames altered | video AUC, all clips | reals called FAKE | fakes called FAKE | no face |",
                   "|---|---|---|---|---|"]
-        for name, alter in {"as they are": None, **ALTERATIONS}.items():
-            row = {"name": name, **summary(clips if alter is None else judged(judge, clips, alter))}
-            altered.append(row)
+        for name, again in {UNALTERED: clips, **copies}.items():
+            row = {"name": name, **summary(again)}
+            rows.append(row)
             lines.append(f"| {name} | {_shown(row['auc'])} | {row['real_as_fake']} of {row['n_real']} | "
                          f"{row['fake_as_fake']} of {row['n_fake']} | {row['not_judged']} |")
     write_json(arguments.out / "quality.json", {
         "model": judge.card["model_id"], "reliability": reliable, "rankings": ranked, "calls": counted,
-        "robustness": altered, "clips": [clip.__dict__ for clip in fitted]})
+        "robustness": rows, "clips": [clip.__dict__ for clip in fitted]})
     write_bytes(arguments.out / "quality.md", ("\n".join(lines) + "\n").encode())
     print("\n".join(lines))
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FALSE_ALARMS = 0.05  # share of real clips called FAKE
 UNSURE = 0.20        # share of real clips that are not called REAL: FAKE and UNDECIDED together
+BINS = 10            # of `reliability`
 RIDGE = 1e-2         # pull of the curve's slope towards 1: few clips, told apart by luck, would make it a step
 
 
@@ -102,26 +103,28 @@ def _platt(logits: Sequence[float], labels: Sequence[int]) -> tuple[float, float
     return float(beta[0]), float(beta[1])
 
 
-def reliability(probabilities: Sequence[float] | np.ndarray, labels: Sequence[int] | np.ndarray, bins: int = 10
+def reliability(scores: Sequence[float] | np.ndarray, labels: Sequence[int] | np.ndarray, alike: bool = True
                 ) -> dict[str, Any]:
-    """Do probabilities mean what they say: {bins: [{n, mean_score, share_fake}], ece, n}, bins of equal width.
+    """Do scores mean what they say: {bins: [{low, high, n, mean_score, share_fake}], ece, n}, BINS of equal width.
 
-    The classes weigh the same, as in the world that the probabilities are of. ece, in [0, 1]: mean over bins, by their
-    weight, of |mean_score - share_fake| (Naeini et al. 2015). An empty bin has None.
+    alike: the classes weigh the same, as in the world that calibrated probabilities are of; else every score does. ece,
+    in [0, 1]: mean over bins, by weight, of |mean_score - share_fake| (Naeini et al. 2015). An empty bin has None.
     """
     import numpy as np
 
-    p, y = np.asarray(probabilities, np.float64), np.asarray(labels)
-    weights = np.where(y == 1, .5 / max(1, (y == 1).sum()), .5 / max(1, (y == 0).sum()))
-    place = np.minimum((p * bins).astype(int), bins - 1)
+    p, y = np.asarray(scores, np.float64), np.asarray(labels)
+    n_fake = int((y == 1).sum())
+    weights = np.where(y == 1, .5 / max(1, n_fake), .5 / max(1, len(y) - n_fake)) if alike else np.ones(len(y))
+    place = np.minimum((p * BINS).astype(int), BINS - 1)
     found: list[dict[str, Any]] = []
     error = 0.0
-    for b in range(bins):
+    for b in range(BINS):
         inside = place == b
         weight = float(weights[inside].sum())
         mean = share = None
         if weight:
             mean, share = (float((weights * values)[inside].sum()) / weight for values in (p, y))
             error += weight * abs(mean - share)
-        found.append({"n": int(inside.sum()), "mean_score": mean, "share_fake": share})
-    return {"bins": found, "ece": error, "n": len(p)}
+        found.append({"low": b / BINS, "high": (b + 1) / BINS, "n": int(inside.sum()), "mean_score": mean,
+                      "share_fake": share})
+    return {"bins": found, "ece": error / float(weights.sum()) if len(p) else 0.0, "n": len(p)}

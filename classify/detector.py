@@ -15,7 +15,7 @@ from typing import Any
 
 from classify.aggregate import DEFAULT_RULE
 from classify.alter import COMMON
-from classify.bench_quality import add_clips, altered_reals, band_of, clips_of, judged, name_of
+from classify.bench_quality import add_clips, altered, band_of, clips_of, judged, name_of
 from classify.calibration import FALSE_ALARMS, UNSURE
 from classify.model import load_checkpoint, save_checkpoint
 from classify.verdict import Judge
@@ -40,7 +40,7 @@ def ship(model: Path, corpora: list[Path], natural: list[Path], out: Path, devic
     clips = [clip for clip in judged(judge, clips_of(corpora, natural)) if clip.score is not None]
     if len({clip.label for clip in clips}) < 2:
         raise SplitError("the clips that choose the band must be real and fake ones, with a face")
-    band = band_of(clips, altered_reals(judge, clips))
+    band = band_of(clips, altered(judge, [clip for clip in clips if not clip.label], COMMON))
     n_fake = sum(clip.label for clip in clips)
     n_real = len(clips) - n_fake
     reason = (f"about {FALSE_ALARMS:.0%} of real clips like the {n_real} it was chosen on and their altered copies are "

@@ -27,6 +27,7 @@ from classify.bootstrap import (
     resample,
     resampled_by,
 )
+from classify.calibration import BINS, reliability
 from extract.layouts import thing_of
 from pipeline.errors import TableError
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-BINS = 10             # of the calibration, equally wide
 MIN_RANKED = 2        # of each class for AUC, AP and EER: with one, they tell that clip and not the model
 MIN_CALIBRATION = 50  # scores for a calibration error: five a bin; below, it measures the sample and not the model
 
@@ -123,22 +123,12 @@ def calibration(rows: pd.DataFrame) -> dict[str, Any]:
     ece is the mean distance of score and share of fakes over the bins, weighted by n (Naeini et al. 2015). It is to be
     read with the share of fakes in the corpus in mind: another corpus has another share.
     """
-    import numpy as np
-
-    scores, labels = rows["score"].to_numpy(float), rows["label"].to_numpy()
-    place = np.minimum((scores * BINS).astype(int), BINS - 1)
-    bins, error = [], 0.0
-    for i in range(BINS):
-        inside = place == i
-        n = int(inside.sum())
-        mean, share = (float(scores[inside].mean()), float(labels[inside].mean())) if n else (None, None)
-        bins.append({"low": i / BINS, "high": (i + 1) / BINS, "n": n, "mean_score": mean, "share_fake": share})
-        error += n * abs(mean - share) if mean is not None and share is not None else 0.0
+    found = reliability(rows["score"].to_numpy(float), rows["label"].to_numpy(), alike=False)
     if len(rows) < MIN_CALIBRATION:
         ece = _cell(reason=f"{len(rows)} scores; a calibration error over {BINS} bins needs {MIN_CALIBRATION}")
     else:
-        ece = _cell(error / len(rows), reason="no interval is computed for it")
-    return {"bins": bins, "ece": ece, "n": len(rows)}
+        ece = _cell(found["ece"], reason="no interval is computed for it")
+    return {**found, "ece": ece}
 
 
 def to_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:

@@ -183,7 +183,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.csv:
         from classify.batch import judge_to_csv
 
-        return judge_to_csv(arguments.paths, clips, judge.judge, judge.card["model_id"], arguments.csv, "clip")
+        return judge_to_csv(arguments.paths, paths, judge.judge, judge.card["model_id"], arguments.csv, "clip")
 
     def lines(verdict) -> list[str]:
         more = bars(verdict) + fact_lines(verdict.facts or {}) if arguments.verbose else []

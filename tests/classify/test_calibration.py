@@ -67,7 +67,8 @@ def test_ece_by_hand():
 def test_reliability_counts_clips_but_weighs_classes_alike():
     """One fake and four reals, all scored .65: in a world with as many of each, half of what is scored so is fake."""
     found = reliability([.65] * 5, [1, 0, 0, 0, 0])
-    assert found["bins"][6] == {"n": 5, "mean_score": pytest.approx(.65), "share_fake": pytest.approx(.5)}
+    assert found["bins"][6] == {"low": .6, "high": .7, "n": 5, "mean_score": pytest.approx(.65),
+                                "share_fake": pytest.approx(.5)}
     assert found["ece"] == pytest.approx(.15) and found["n"] == 5 and found["bins"][0]["mean_score"] is None
 
 

@@ -78,7 +78,8 @@ def test_the_last_step_chooses_the_band_and_changes_no_weight(demo_run, tmp_path
     clips = [Judged(f"/a/{k}.mp4", "c", int(k >= 59), "", str(k), score) for k, score in enumerate(scores)]
     monkeypatch.setattr(detector, "clips_of", lambda corpora, natural: [])
     monkeypatch.setattr(detector, "judged", lambda judge, found: clips)
-    monkeypatch.setattr(detector, "altered_reals", lambda judge, found: {"/a/0.mp4": [.9] * 4})
+    monkeypatch.setattr(detector, "altered", lambda judge, reals, names: {
+        name: [Judged("/a/0.mp4", "c", 0, "", "0", .9)] for name in names[:4]})
     model = demo_run / "model" / "model.safetensors"
     card = detector.ship(model, [], [], tmp_path / "d.safetensors", "cpu")
     before, after = load_file(model), load_file(tmp_path / "d.safetensors")
