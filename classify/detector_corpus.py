@@ -97,8 +97,8 @@ def write_corpus(dfdc: Path, photos: list[Path], out: Path) -> dict[str, int]:
     link.symlink_to(dfdc.resolve())
     rows = [{**row, "path": f"dfdc/{row['path']}", "original": row["original"] and f"dfdc/{row['original']}"}
             for row in rows]
-    jobs = [(file, out / "photos" / folder.name / file.relative_to(folder).with_suffix(".jpg"))
-            for folder in photos for file in chosen(folder)]
+    jobs = [(file, out / "photos" / f"{number}-{folder.name}" / file.relative_to(folder).with_suffix(".jpg"))
+            for number, folder in enumerate(photos) for file in chosen(folder)]  # two may have one name
     n_photos = 0
     for (_, target), found in map_unordered(cut, jobs, cpu_count(), start):
         if isinstance(found, Exception):

@@ -17,7 +17,7 @@ import torch
 from pipeline.options import option
 from pipeline.parallel import cpu_count
 
-DRAWS = 18  # uniform numbers in [0, 1) per crop; each use has its own, so that an option changes no other's draw
+DRAWS = 22  # uniform numbers in [0, 1) per crop; each use has its own, so that an option changes no other's draw
 SOME = 0.5  # share of the crops that a degradation falls on
 LEAST_CRF = 18  # held to be without visible loss: x264's own documentation
 
@@ -34,14 +34,16 @@ class AugmentOptions:
     cutout: float = option(0.0, "largest side of a grey square put over half of the crops, as a share of the side")
     downscale: float = option(1.0, "smallest size that half of the crops are shrunk to and enlarged again, as a share")
     blur: float = option(0.0, "largest standard deviation in px of a Gaussian blur of half of the crops")
+    noise: float = option(0.0, "largest standard deviation in grey levels of noise, of grains of 1 to 2 px, added to half "
+                               "of the crops")
     jpeg: int = option(100, "lowest JPEG quality (to 95) that half of the crops are stored with; 100 for none")
     h264: int = option(0, f"highest H.264 constant rate factor (from {LEAST_CRF}) that half of the crops are coded at; "
                           "0 for none")
 
     def __post_init__(self) -> None:
         for name, low, high in (("rotate", 0, 180), ("shift", 0, .9), ("zoom", 0, .9), ("colour", 0, 1),
-                                ("cutout", 0, 1), ("downscale", .05, 1), ("blur", 0, 50), ("jpeg", 1, 100),
-                                ("h264", 0, 51)):
+                                ("cutout", 0, 1), ("downscale", .05, 1), ("blur", 0, 50), ("noise", 0, 128),
+                                ("jpeg", 1, 100), ("h264", 0, 51)):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} must be between {low} and {high}, got {getattr(self, name)}")
         if 0 < self.h264 < LEAST_CRF:
@@ -49,7 +51,7 @@ class AugmentOptions:
 
     @property
     def degrades(self) -> bool:
-        return self.downscale < 1 or self.blur > 0 or self.jpeg < 100 or self.h264 > 0
+        return self.downscale < 1 or self.blur > 0 or self.noise > 0 or self.jpeg < 100 or self.h264 > 0
 
 
 def draws(rows: Sequence[int], seed: int, epoch: int) -> np.ndarray:
@@ -58,7 +60,7 @@ def draws(rows: Sequence[int], seed: int, epoch: int) -> np.ndarray:
 
 
 def degrade(pictures: np.ndarray, options: AugmentOptions, drawn: np.ndarray) -> np.ndarray:
-    """Shrink, blur and compress, as a picture is or as a frame of a clip.
+    """Shrink, blur, add noise and compress, as a picture is or as a frame of a clip.
 
     pictures: uint8 RGB (n, side, side, 3); drawn: of `draws`. Returns the same shape.
     """
@@ -79,6 +81,8 @@ def _degraded(picture: np.ndarray, options: AugmentOptions, u: np.ndarray) -> np
                              interpolation=cv2.INTER_LINEAR)
     if options.blur > 0 and u[10] < SOME:
         picture = cv2.GaussianBlur(picture, (0, 0), max(0.05, float(u[11]) * options.blur))
+    if options.noise > 0 and u[18] < SOME:
+        picture = _noisy(picture, options.noise * float(u[19]), 1 + float(u[20]), int(u[21] * 2 ** 32))
     if options.jpeg < 100 and u[12] < SOME:
         quality = round(options.jpeg + u[13] * (95 - options.jpeg))
         _, stored = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -86,6 +90,17 @@ def _degraded(picture: np.ndarray, options: AugmentOptions, u: np.ndarray) -> np
     if options.h264 and u[16] < SOME:
         picture = h264(picture, round(LEAST_CRF + u[17] * (options.h264 - LEAST_CRF)), "veryfast")
     return picture
+
+
+def _noisy(picture: np.ndarray, levels: float, grain: float, seed: int) -> np.ndarray:
+    """With Gaussian noise of this standard deviation whose grains are `grain` px: a sensor's, scaled with its frame."""
+    import cv2
+
+    side = picture.shape[0]
+    fine = max(4, round(side / grain))
+    noise = cv2.resize(np.random.default_rng(seed).standard_normal((fine, fine, 3), np.float32), (side, side),
+                       interpolation=cv2.INTER_CUBIC)
+    return np.clip(picture + noise * (levels / max(float(noise.std()), 1e-6)) + .5, 0, 255).astype(np.uint8)
 
 
 def h264(picture: np.ndarray, crf: int, preset: str = "medium") -> np.ndarray:

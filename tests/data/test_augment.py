@@ -109,7 +109,20 @@ def test_jpeg_keeps_the_order_of_the_colours():
     assert (stored[..., 0] > 150).all() and (stored[..., 2] < 50).all()
 
 
-@pytest.mark.parametrize("wrong", [{"rotate": -1}, {"shift": 1}, {"zoom": 1}, {"jpeg": 0}, {"downscale": 0}])
+def test_noise_falls_on_half_of_the_pictures_at_all_levels_up_to_its_own_and_hangs_on_the_draw():
+    grey = np.full((200, 48, 48, 3), 128, np.uint8)
+    options, some = AugmentOptions(noise=10), draws(range(200), 0, 0)
+    noisy = degrade(grey, options, some).astype(float)
+    levels = noisy.std((1, 2, 3))
+    assert 75 < (levels > .3).sum() < 125 and levels.max() < 10.5 and 2 < np.median(levels[levels > .3]) < 8
+    assert np.abs(noisy.mean((1, 2, 3)) - 128).max() < 3
+    assert (degrade(grey, options, some) == noisy).all()
+    there = noisy[levels > 5] - 128
+    like_its_neighbour = (there[:, :, 1:] * there[:, :, :-1]).mean((1, 2, 3)) / (there ** 2).mean((1, 2, 3))
+    assert like_its_neighbour.min() < .2 and like_its_neighbour.max() > .4  # grains of 1 px and larger ones
+
+
+@pytest.mark.parametrize("wrong", [{"rotate": -1}, {"shift": 1}, {"zoom": 1}, {"jpeg": 0}, {"downscale": 0}, {"noise": -1}])
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         AugmentOptions(**wrong)
