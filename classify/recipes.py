@@ -94,7 +94,7 @@ RECIPES = {
     "detector": Recipe("EfficientNet-Lite0 at 128 px on pairs, half of the fakes blended reals: the shipped one", {
         "backbone": "tf_efficientnet_lite0", "epochs": 4, "lr": 1e-3, "cosine": True, "patience": 0, "balance": "pairs",
         "blend": 0.5, "ema": 0.999, "smoothing": 0.02, "rotate": 10.0, "shift": 0.04, "zoom": 0.2, "colour": 0.2,
-        "downscale": 0.3, "blur": 2.5, "jpeg": 30, "h264": 40}),
+        "downscale": 0.2, "blur": 3.0, "noise": 15.0, "jpeg": 30, "h264": 40}),
 }
 
 

@@ -34,8 +34,8 @@ class AugmentOptions:
     cutout: float = option(0.0, "largest side of a grey square put over half of the crops, as a share of the side")
     downscale: float = option(1.0, "smallest size that half of the crops are shrunk to and enlarged again, as a share")
     blur: float = option(0.0, "largest standard deviation in px of a Gaussian blur of half of the crops")
-    noise: float = option(0.0, "largest standard deviation in grey levels of noise, of grains of 1 to 2 px, added to half "
-                               "of the crops")
+    noise: float = option(0.0, "largest standard deviation in grey levels of noise, of grains of 1 to 2 px, that half "
+                               "of the crops get")
     jpeg: int = option(100, "lowest JPEG quality (to 95) that half of the crops are stored with; 100 for none")
     h264: int = option(0, f"highest H.264 constant rate factor (from {LEAST_CRF}) that half of the crops are coded at; "
                           "0 for none")

@@ -213,7 +213,8 @@ def _fits_a_table(name: str) -> bool:
 def _from_table(path: Path) -> Corpus:
     """A CSV path,label; label 0, 1, real or fake; paths relative to the CSV's folder, or absolute.
 
-    It may have the columns original, the path of the real that a fake was made from, and method.
+    It may have the columns original, the path of the real that a fake was made from; method; target_id, the person
+    filmed; source_id, the one whose face a fake wears. A fake without a target_id has that of its original.
     """
     if path.suffix.lower() in VIDEO_SUFFIXES:
         raise CorpusError(f"{path} is a video: CORPUS= must name a folder of videos or a CSV path,label "
@@ -224,9 +225,10 @@ def _from_table(path: Path) -> Corpus:
     folder = os.path.abspath(path.parent)
     lines: dict[Path, tuple[int, int]] = {}
     more: dict[Path, tuple[str, str]] = {}  # method, and path of the original
+    people: dict[Path, tuple[str, str]] = {}  # filmed, and giving the face
     doubled: list[tuple[str, ...]] = []
     odd = []
-    for number, cells in read_csv(path, ("path", "label"), ("original", "method")):
+    for number, cells in read_csv(path, ("path", "label"), ("original", "method", "target_id", "source_id")):
         word = cells["label"].strip().lower()
         if word not in LABEL_WORDS:
             raise CorpusError(f"{path}, line {number}: the label is {cells['label']!r}, expected 0, 1, real or fake")
@@ -243,6 +245,7 @@ def _from_table(path: Path) -> Corpus:
             odd.append(cells["path"])
         else:
             lines[file] = number, label
+            people[file] = cells["target_id"], cells["source_id"] if label else ""
             if label:
                 original = cells["original"] and os.path.normpath(os.path.join(folder, cells["original"]))
                 more[file] = cells["method"] or "fake", original
@@ -257,10 +260,15 @@ def _from_table(path: Path) -> Corpus:
     rows = []
     for file, label in sorted(here.items()):
         method, original = more.get(file, ("", ""))
+        target, source = people[file]
         rows.append(row(file.relative_to(root).as_posix(), label, "table", method,
+                        target or people.get(Path(original), ("", ""))[0], source,
                         original=Path(os.path.relpath(original, root)).as_posix() if original else ""))
     found = Counter(LABEL_NAMES[entry["label"]] for entry in rows)
     notes = [f"{len(odd)} left out: the name is no UTF-8 or has a line break"] if odd else []
+    named = sum(bool(entry["target_id"]) for entry in rows)
+    if 0 < named < len(rows):
+        notes.append(f"{len(rows) - named:,} of {len(rows):,} have no target_id: each is taken for a person of its own")
     if missing:
         notes.append(f"{counted(len(missing), 'file')} of the table not here (e.g. {missing[0]}): left out")
     return Corpus("table path,label", "table", rows, {name: found[name] for name in LABEL_NAMES}, missing=missing,

@@ -122,7 +122,8 @@ def test_noise_falls_on_half_of_the_pictures_at_all_levels_up_to_its_own_and_han
     assert like_its_neighbour.min() < .2 and like_its_neighbour.max() > .4  # grains of 1 px and larger ones
 
 
-@pytest.mark.parametrize("wrong", [{"rotate": -1}, {"shift": 1}, {"zoom": 1}, {"jpeg": 0}, {"downscale": 0}, {"noise": -1}])
+@pytest.mark.parametrize("wrong", [{"rotate": -1}, {"shift": 1}, {"zoom": 1}, {"jpeg": 0}, {"downscale": 0},
+                                   {"noise": -1}])
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         AugmentOptions(**wrong)

@@ -259,6 +259,15 @@ class TestTable:
         found = [(row["original"], row["method"]) for row in rows.values()]
         assert found == [("", "fake"), ("", ""), ("v/a.mp4", "swap")]
 
+    def test_a_table_may_name_people_and_a_fake_shows_whom_its_original_shows(self, tmp_path):
+        plant(tmp_path, "a.mp4", "b.mp4", "c.mp4", "d.mp4")
+        corpus = self.read(tmp_path, "path,label,original,target_id,source_id\na.mp4,0,,ann,\nb.mp4,1,a.mp4,,bob\n"
+                                     "c.mp4,1,a.mp4,cem,\nd.mp4,0,,,bob\n")
+        people = {name: (row["target_id"], row["source_id"]) for name, row in by_id(corpus).items()}
+        assert people == {"a.mp4": ("ann", ""), "b.mp4": ("ann", "bob"), "c.mp4": ("cem", ""), "d.mp4": ("", "")}
+        assert grouping(corpus.rows) == "identity"
+        assert "1 of 4 have no target_id: each is taken for a person of its own" in corpus.notes
+
     def test_absolute_paths_make_the_common_parent_the_root(self, tmp_path):
         plant(tmp_path, "x/v/a.mp4", "x/w/b.mp4", "t/keep")
         corpus = self.read(tmp_path / "t", f"path,label\n{tmp_path}/x/v/a.mp4,0\n../x/w/b.mp4,FAKE\n")
