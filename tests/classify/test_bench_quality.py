@@ -75,16 +75,18 @@ def test_a_clip_is_altered_frame_by_frame_and_keeps_its_times(tmp_path):
     assert all(frame.rgb.shape == (48, 96, 3) for frame in frames)
 
 
-def test_dfdc_crops_keep_the_real_that_they_were_made_from(tmp_path):
+def test_dfdc_crops_keep_the_real_that_they_were_made_from_and_the_person_filmed(tmp_path):
     (tmp_path / "faces_224").mkdir()
-    for name in "abc":
+    for name in ("aabqcugcpc", "b", "c"):
         (tmp_path / "faces_224" / f"{name}.jpg").touch()
     with open(tmp_path / "metadata.csv", "w", newline="") as file:
         csv.writer(file).writerows([["videoname", "original_width", "original_height", "label", "original"],
-                                    ["a.mp4", 90, 90, "REAL", ""], ["b.mp4", 90, 90, "FAKE", "a.mp4"],
-                                    ["gone.mp4", 90, 90, "REAL", ""]])
-    assert dfdc_rows(tmp_path) == [{"path": "faces_224/a.jpg", "label": "real", "original": ""},
-                                   {"path": "faces_224/b.jpg", "label": "fake", "original": "faces_224/a.jpg"}]
+                                    ["aabqcugcpc.mp4", 90, 90, "REAL", ""], ["b.mp4", 90, 90, "FAKE", "aabqcugcpc.mp4"],
+                                    ["c.mp4", 90, 90, "REAL", ""], ["gone.mp4", 90, 90, "REAL", ""]])
+    real = {"path": "faces_224/aabqcugcpc.jpg", "label": "real", "original": "", "target_id": "1"}
+    assert dfdc_rows(tmp_path) == [real, {"path": "faces_224/b.jpg", "label": "fake", "original": real["path"],
+                                          "target_id": "1"},
+                                   {"path": "faces_224/c.jpg", "label": "real", "original": "", "target_id": ""}]
     with pytest.raises(CorpusError, match="deepfake-faces"):
         dfdc_rows(tmp_path / "faces_224")
 
