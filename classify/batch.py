@@ -1,8 +1,9 @@
 """`--csv out.csv`: many clips judged to a table, a row each, which a killed run goes on with.
 
-A row is written as soon as its clip is judged and is kept while the file's size and time of change stay what they
-were, one that could not be read too: remove its row to try again. Rows of other files stay where they are. All rows are
-one model's. Where a folder tells what is fake, `recall_lines` say how much of each method was found.
+A row is written as soon as its clip is judged and is kept while the file's size and time of change stay what they were,
+one that could not be read too: remove its row to try again. Rows of other files stay where they are, rows of one run
+come as they finish: on a CPU each core judges a clip of its own. All rows are one model's. Where a folder tells what is
+fake, `recall_lines` say how much of each method was found.
 """
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from typing import IO, Any, Callable, Iterator, Sequence
 from classify.video import printable
 from extract.store import stamp_of
 from pipeline.errors import CorpusError, TableError, VideoError, fail
+from pipeline.parallel import WorkerDied, cpu_count, map_unordered
 from pipeline.tables import write_bytes
 
 COLUMNS = ("path", "verdict", "score", "probability", "threshold", "reason", "n_asked", "n_read", "n_faces",
@@ -31,21 +33,30 @@ CODEC: Any = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}  
 Row = dict[str, str]
 
 
-def judge_to_csv(asked: list[str], paths: Sequence[str], judge: Callable[[str], Any], model_id: str, table: Path,
-                 thing: str) -> int:
+def judge_to_csv(arguments: Any, paths: Sequence[str], judge: Any, thing: str) -> int:
     """The command: judge the files and folders asked for, print what was found, return the exit status.
 
-    paths: what these stand for, of classify.video.clips or classify.image.pictures. The rest as in `judge_all`.
+    arguments: of classify.video.add_judge_flags. paths: what their `paths` stand for. judge: a classify.verdict.Judge.
     """
-    rows = judge_all(paths, judge, model_id, table, thing)
-    print("\n".join([summary(rows, table, thing), *recall_lines(rows, labels_below(asked), thing)]))
+    workers = arguments.workers
+    if workers is None:
+        workers = cpu_count() if judge.device == "cpu" else 0
+    if min(workers, len(paths)) < 2:
+        workers = 0
+    start_args = (arguments.model, judge.device, thing) if workers else (judge, thing)
+    rows = judge_all(paths, judge_one, judge.card["model_id"], arguments.csv, thing, workers,
+                     start_worker if workers else take, start_args)
+    print("\n".join([summary(rows, arguments.csv, thing),
+                     *recall_lines(rows, labels_below(arguments.paths), thing)]))
     return int(any(row["error"] for row in rows))
 
 
-def judge_all(paths: Sequence[str], judge: Callable[[str], Any], model_id: str, table: Path, thing: str) -> list[Row]:
+def judge_all(paths: Sequence[str], judge: Callable[[str], Any], model_id: str, table: Path, thing: str,
+              workers: int = 0, start: Callable[..., None] | None = None, start_args: tuple = ()) -> list[Row]:
     """Judge what has no row yet and return the rows of `paths`, progress and errors on stderr.
 
-    judge: path -> classify.verdict.Verdict, or raises VideoError. thing: "clip" or "picture", for the lines.
+    judge: path -> classify.verdict.Verdict, or raises VideoError. thing: "clip" or "picture", for the lines. workers,
+    start, start_args: of pipeline.parallel.map_unordered.
     Raises TableError where `table` is something else or another model's, or is being written to.
     """
     from tqdm import tqdm
@@ -55,8 +66,8 @@ def judge_all(paths: Sequence[str], judge: Callable[[str], Any], model_id: str, 
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         todo = [path for path in paths if path not in rows]
         with tqdm(total=len(paths), initial=len(paths) - len(todo), unit=thing, file=sys.stderr) as bar:
-            for path in todo:
-                rows[path] = _row(path, judge, model_id)
+            for path, found in map_unordered(judge, todo, workers, start, start_args):
+                rows[path] = _row(path, found, model_id)
                 writer.writerow(rows[path])
                 file.flush()
                 if rows[path]["error"]:
@@ -66,24 +77,51 @@ def judge_all(paths: Sequence[str], judge: Callable[[str], Any], model_id: str, 
     return [rows[path] for path in paths]
 
 
+_judge: dict[str, Any] = {}  # of a worker, or of this process
+
+
+def start_worker(model: Path, device: str, thing: str) -> None:
+    """What judges in a process of its own: one model, one thread."""
+    import cv2
+    import torch
+
+    from classify.verdict import Judge
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    take(Judge(model, device), thing)
+
+
+def take(judge: Any, thing: str) -> None:
+    """`judge_one` judges with this Judge from now on."""
+    _judge["one"] = judge.judge if thing == "clip" else lambda path: judge.judge_picture(path)[0]
+
+
+def judge_one(path: str) -> Any:
+    """The Verdict on a file. Raises VideoError."""
+    if os.path.isdir(path):
+        raise VideoError("nothing to judge in this folder")
+    return _judge["one"](path)
+
+
 def summary(rows: Sequence[Row], table: Path, thing: str) -> str:
     n = Counter("error" if row["error"] else row["verdict"] for row in rows)
     told = ", ".join(f"{n[verdict]} {verdict.upper()}" for verdict in VERDICTS)
     return f"{table}: {len(rows)} {thing}{'s' * (len(rows) != 1)}, {told}, {n['error']} could not be read"
 
 
-def _row(path: str, judge: Callable[[str], Any], model_id: str) -> Row:
-    """The row of one clip, judged now; empty fields for what is not known."""
+def _row(path: str, found: Any, model_id: str) -> Row:
+    """The row of one clip, judged now; empty fields for what is not known. found: its Verdict, or what was raised."""
     size, mtime = stamp_of(Path(path)) or (None, None)
     known = {"path": path, "model": model_id, "size_bytes": size, "mtime_ns": mtime}
-    try:
-        if os.path.isdir(path):
-            raise VideoError("nothing to judge in this folder")
-        said = judge(path).as_json()
+    if isinstance(found, (VideoError, WorkerDied)):
+        known["error"] = str(found)
+    elif isinstance(found, Exception):
+        raise found
+    else:
+        said = found.as_json()
         known.update({name: said[name] for name in COLUMNS if name in said and name != "path"})
         known["people"] = len(said["people"]) if said["people"] else None
-    except VideoError as error:
-        known["error"] = str(error)
     return {name: "" if known.get(name) is None else str(known[name]) for name in COLUMNS}
 
 

@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.csv:
         from classify.batch import judge_to_csv
 
-        return judge_to_csv(arguments.paths, paths, judged, judge.card["model_id"], arguments.csv, "picture")
+        return judge_to_csv(arguments, paths, judge, "picture")
 
     def lines(verdict) -> list[str]:
         return [line(verdict) + by(arguments.model), *(fact_lines(verdict.facts or {}) if arguments.verbose else [])]

@@ -103,6 +103,8 @@ def add_judge_flags(parser: argparse.ArgumentParser, thing: str, files: str) -> 
     parser.add_argument("--report", type=Path, metavar="SHEET.html", help=f"also write a page about this {thing}: "
                         "verdict in words, every face with what moved its score, what the file says of itself; .png "
                         "for a slide")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that judge for --csv, a few "
+                        "hundred MB each (default: one a core; on a GPU this one alone, 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default auto)")
 
 
@@ -129,12 +131,14 @@ def judge_for(arguments: argparse.Namespace, below: Callable[[list[str]], list[s
 
 
 def one_each(arguments: argparse.Namespace, paths: list[str], thing: str) -> None:
-    """Raises OptionsError for files that cannot be written as asked: before minutes of judging."""
+    """Raises OptionsError for what cannot be done as asked: before minutes of judging."""
+    if arguments.workers is not None and (arguments.workers < 0 or not arguments.csv):
+        raise OptionsError(f"--workers is how many processes judge for --csv, at least 0, got {arguments.workers}")
     for name in ("report", "annotate", "picture"):
         target = getattr(arguments, name, None)
         if target is None:
             continue
-        if arguments.csv and name != "picture":
+        if arguments.csv:
             raise OptionsError(f"--{name} is about one {thing} and --csv about many: leave one out")
         if len(paths) != 1:
             raise OptionsError(f"--{name} is one file and these are {len(paths)} {thing}s: name one")
@@ -183,7 +187,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.csv:
         from classify.batch import judge_to_csv
 
-        return judge_to_csv(arguments.paths, paths, judge.judge, judge.card["model_id"], arguments.csv, "clip")
+        return judge_to_csv(arguments, paths, judge, "clip")
 
     def lines(verdict) -> list[str]:
         more = bars(verdict) + fact_lines(verdict.facts or {}) if arguments.verbose else []

@@ -10,6 +10,13 @@ from typing import Any, Callable, Iterable, Iterator, TypeVar
 Item = TypeVar("Item")
 
 
+class WorkerDied(RuntimeError):
+    """The result of an item that ended its worker each time it was tried."""
+
+    def __init__(self) -> None:
+        super().__init__("its worker process died twice (killed, or out of memory)")
+
+
 def cpu_count() -> int:
     """The cores this process may use (a container's or taskset's share, not the machine's)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -45,7 +52,7 @@ def map_unordered(function: Callable[[Item], Any], items: Iterable[Item], worker
         item, *suspects = suspects
         again = yield from _pooled(function, [item], 1, start, start_args)
         if again:
-            yield item, died_twice()
+            yield item, WorkerDied()
 
 
 def _pooled(function, items, workers, start, start_args):
@@ -111,7 +118,3 @@ def call(function: Callable[[Item], Any], item: Item) -> Any:
         return function(item)
     except Exception as error:  # the caller decides what an item's error means
         return error
-
-
-def died_twice() -> RuntimeError:
-    return RuntimeError("its worker process died twice (killed, or out of memory)")

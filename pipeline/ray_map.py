@@ -13,7 +13,7 @@ from collections import Counter, deque
 from typing import Any, Callable, Iterator
 
 from pipeline.errors import PipelineError
-from pipeline.parallel import call, cpu_count, died_twice
+from pipeline.parallel import WorkerDied, call, cpu_count
 
 START_S = 600.0     # for the first worker to start, which on a cluster that grows by itself includes new machines
 LIVES_TO_START = 3  # workers in a row that may die before they have started, for each that is wanted
@@ -94,7 +94,7 @@ def map_ray(function: Callable[[Any], Any], items: list, workers: int | None, st
                 else:
                     deaths[number] += 1
                     if deaths[number] == 2:
-                        yield items[number], died_twice()
+                        yield items[number], WorkerDied()
                     else:
                         waiting.appendleft(number)
                 recruit()

@@ -10,6 +10,7 @@ import pytest
 from classify import image, video
 from classify.batch import COLUMNS, judge_all, labels_below, recall_lines, summary
 from pipeline.errors import OutOfMemoryError, TableError, VideoError
+from pipeline.parallel import WorkerDied
 
 MODEL = "net-12345678"
 
@@ -29,6 +30,8 @@ class Judge:
             raise KeyboardInterrupt
         if "large" in name:
             raise OutOfMemoryError("no room")
+        if "deadly" in name:
+            raise WorkerDied
         verdict = next(v for v in ("fake", "real", "undecided") if v in name)
         known = {"verdict": verdict, "score": .25, "people": [{}, {}] if "two" in name else None, "frames": [],
                  "reason": "", "path": path, "model": MODEL, "probability": None, "threshold": .5, "error": None}
@@ -130,6 +133,12 @@ def test_a_full_device_ends_the_run_instead_of_becoming_a_row(folder, tmp_path):
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 2
 
 
+def test_a_clip_that_kills_its_worker_is_a_row_and_the_rest_go_on(folder, tmp_path):
+    asked, rows = judged(folder("deadly.mp4", "real.mp4"), tmp_path / "out.csv")
+    assert asked == ["deadly.mp4", "real.mp4"] and [row["verdict"] for row in rows] == ["", "real"]
+    assert "worker process died twice" in rows[0]["error"]
+
+
 def test_recall_is_told_worst_method_first_with_exact_intervals_and_false_alarms_last(folder, tmp_path):
     names = [f"real/{i} real.mp4" for i in range(9)] + ["real/9 fake.mp4"]
     names += [f"fake_easy/{i} fake.mp4" for i in range(10)] + ["fake_easy/broken.mp4"]
@@ -154,7 +163,7 @@ def test_the_table_says_what_the_json_says_and_the_command_tells_recall(demo_run
 
     model = ["--device", "cpu", "--model", f"{demo_run}/model/model.safetensors"]
     table = tmp_path / "out.csv"
-    assert video.main([str(demo_corpus), "--csv", str(table), *model]) == 0
+    assert video.main([str(demo_corpus), "--csv", str(table), "--workers", "0", *model]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith(f"{table}: 12 clips, ") and said[1].startswith("recall per method")
     assert "of    6" in said[2] and said[3] == "false alarms:" and "of    6" in said[4]
@@ -164,6 +173,14 @@ def test_the_table_says_what_the_json_says_and_the_command_tells_recall(demo_run
     known = json.loads(capsys.readouterr().out)
     for name in ("verdict", "score", "threshold", "n_faces", "model", "path"):
         assert row[name] == str(known[name])
+    assert video.main([str(demo_corpus), "--csv", str(tmp_path / "2.csv"), "--workers", "2", *model]) == 0
+    assert sorted((tmp_path / "2.csv").read_text().splitlines()) == sorted(table.read_text().splitlines())
+
+
+@pytest.mark.parametrize("flags", [["--workers", "2"], ["--csv", "t.csv", "--workers", "-1"]])
+def test_workers_are_for_tables_and_not_fewer_than_none(flags, capsys):
+    assert video.main(["clip.mp4", *flags]) == 1
+    assert "error: --workers is how many processes judge for --csv" in capsys.readouterr().err
 
 
 def test_pictures_make_a_table_too(demo_run, tmp_path, capsys):
