@@ -19,6 +19,7 @@ from classify.aggregate import auc
 from classify.alter import ALTERATIONS, COMMON, Alter, Altered
 from classify.bootstrap import exact, interval, resample, resampled_by
 from classify.calibration import Calibration, fit, reliability
+from classify.quality import Quality
 from classify.robustness import UNALTERED
 from pipeline.errors import VideoError, command
 from pipeline.tables import write_bytes, write_json
@@ -32,7 +33,8 @@ FOLDS = 5
 @dataclass(frozen=True)
 class Judged:
     """One clip. corpus: name of its folder; person: what must not be in two folds; score: None where undecided for
-    want of faces or unreadable (`reason` says which)."""
+    want of faces or unreadable (`reason` says which). unfit: its faces are too soft, small, dark or bright for a
+    verdict, whatever the score."""
 
     path: str
     corpus: str
@@ -42,6 +44,7 @@ class Judged:
     score: float | None = None
     verdict: str = ""
     reason: str = ""
+    unfit: bool = False
 
 
 def clips_of(corpora: Sequence[Path], natural: Sequence[Path]) -> list[Judged]:
@@ -71,7 +74,9 @@ def judged(judge: Judge, clips: Sequence[Judged], alter: Alter | None = None) ->
         try:
             opened = Altered(clip.path, judge.frames, alter) if alter else None
             verdict, _ = judge.judge_people(clip.path, opened)
-            found.append(replace(clip, score=verdict.score, verdict=verdict.verdict, reason=verdict.reason))
+            unfit = bool(verdict.quality and Quality(**verdict.quality).unfit())
+            found.append(replace(clip, score=verdict.score, verdict=verdict.verdict, reason=verdict.reason,
+                                 unfit=unfit))
         except VideoError as error:
             found.append(replace(clip, verdict="undecided", reason=str(error)))
     return found
@@ -84,12 +89,12 @@ def altered(judge: Judge, clips: Sequence[Judged], names: Sequence[str]) -> dict
 
 def band_of(clips: Sequence[Judged], copies: dict[str, list[Judged]]) -> Calibration:
     """The calibration that these clips choose. copies: of `altered`, of these and perhaps of other clips; those of
-    reals in the COMMON ways count."""
-    scored = [clip for clip in clips if clip.score is not None]
+    reals in the COMMON ways count, where they are fit for a verdict."""
+    scored = [clip for clip in clips if clip.score is not None and not clip.unfit]
     reals = {clip.path for clip in scored if not clip.label}
     return fit([clip.score for clip in scored if clip.score is not None], [clip.label for clip in scored],
                [copy.score for name in COMMON for copy in copies.get(name, ())
-                if copy.path in reals and copy.score is not None])
+                if copy.path in reals and copy.score is not None and not copy.unfit])
 
 
 def cross_fitted(clips: Sequence[Judged], copies: dict[str, list[Judged]]
@@ -100,8 +105,8 @@ def cross_fitted(clips: Sequence[Judged], copies: dict[str, list[Judged]]
     probabilities: list[float | None] = []
     bands = [band_of([c for c, f in zip(clips, fold) if f != k], copies) for k in range(FOLDS)]
     for clip, k in zip(clips, fold):
-        if clip.score is None:
-            out.append(clip)
+        if clip.score is None or clip.unfit:
+            out.append(replace(clip, verdict="undecided"))
             probabilities.append(None)
             continue
         out.append(replace(clip, verdict=called(clip.score, bands[k])))
@@ -215,13 +220,13 @@ def main(argv: list[str] | None = None) -> None:
              *describe(ranked, counted, reliable["ece"] if reliable else None)]
     rows = []
     if arguments.robustness:
-        lines += ["", "| frames altered | video AUC, all clips | reals called FAKE | fakes called FAKE | no face |",
-                  "|---|---|---|---|---|"]
+        lines += ["", "| frames altered | video AUC, all clips | reals called FAKE | fakes called FAKE | unfit | "
+                  "no face |", "|---|---|---|---|---|---|"]
         for name, again in {UNALTERED: clips, **copies}.items():
             row = {"name": name, **summary(again)}
             rows.append(row)
             lines.append(f"| {name} | {_shown(row['auc'])} | {row['real_as_fake']} of {row['n_real']} | "
-                         f"{row['fake_as_fake']} of {row['n_fake']} | {row['not_judged']} |")
+                         f"{row['fake_as_fake']} of {row['n_fake']} | {row['unfit']} | {row['not_judged']} |")
     write_json(arguments.out / "quality.json", {
         "model": judge.card["model_id"], "reliability": reliable, "rankings": ranked, "calls": counted,
         "robustness": rows, "clips": [clip.__dict__ for clip in fitted]})
@@ -241,7 +246,7 @@ def summary(clips: Sequence[Judged]) -> dict[str, Any]:
             "n_real": sum(not c.label for c in clips), "n_fake": sum(c.label for c in clips),
             "real_as_fake": sum(c.verdict == "fake" and not c.label for c in clips),
             "fake_as_fake": sum(c.verdict == "fake" and bool(c.label) for c in clips),
-            "not_judged": sum(c.score is None for c in clips)}
+            "unfit": sum(c.unfit for c in clips), "not_judged": sum(c.score is None for c in clips)}
 
 
 if __name__ == "__main__":

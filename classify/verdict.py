@@ -31,11 +31,11 @@ class Verdict:
     """What is said of one clip, and what it rests on.
 
     score: P(fake) in [0, 1], None when undecided for want of faces. threshold: a score at or above it is fake.
-    probability: calibrated P(fake), None where the model has no calibration. people: where several were judged, a
-    dict each with track, where, verdict, score, probability, reason, n_faces, quality and frames, the worst first; else
-    None. quality: medians over the judged faces (classify.quality), None without a face or where pictures are judged
-    whole. frames: one {"time_s", "score"} per judged face, times from the first displayed frame.
-    facts: what the file says of itself (classify.facts), beside the verdict; no score rests on it.
+    probability: calibrated P(fake), None where the model has no calibration or the faces are unfit. people: where
+    several were judged, a dict each with track, where, verdict, score, probability, reason, n_faces, quality and
+    frames, the worst first; else None. quality: medians over the judged faces (classify.quality), None without a face
+    or where pictures are judged whole. frames: one {"time_s", "score"} per judged face, times from the first displayed
+    frame. facts: what the file says of itself (classify.facts), beside the verdict; no score rests on it.
     """
 
     path: str
@@ -166,9 +166,12 @@ class Judge:
 
         least, video = needed_faces(path), found.video
         judged = [(self._person(person, video["n_read"], least), person) for person in people_of(found, least)]
-        judged.sort(key=lambda pair: -1.0 if pair[0]["score"] is None else pair[0]["score"], reverse=True)
+        judged.sort(key=lambda pair: _order(pair[0]), reverse=True)
         worst = judged[0][0]
         several = f"{len(judged)} people, the one {worst['where']} decides" if len(judged) > 1 else ""
+        if several and not _unfit(worst):
+            several += "".join(f"; the one {one['where']} cannot be judged: {one['reason']}" for one, _ in judged
+                               if _unfit(one))
         damage = video["reason"] if video["status"] == "ok" else ""  # read, but damaged
         return Verdict(
             str(path), worst["verdict"], worst["score"], self.card["threshold"],
@@ -188,10 +191,11 @@ class Judge:
             seen = quality([[row[side] for side in ("x0", "y0", "x1", "y1")] for row in person.rows], person.crops)
         verdict, score, reason = decide(scores, self.card, n_read, least, seen.complaints() if seen else ())
         calibration = Calibration.of(self.card)
-        if calibration and score is not None and seen and seen.unfit():
-            verdict, reason = "undecided", "; ".join(seen.unfit())
+        probability = round(calibration.probability(score), 6) if calibration and score is not None else None
+        if probability is not None and seen and seen.unfit():
+            verdict, reason, probability = "undecided", "; ".join(seen.unfit()), None
         return {"track": person.track, "where": person.where, "verdict": verdict, "score": score,
-                "probability": round(calibration.probability(score), 6) if calibration and score is not None else None,
+                "probability": probability,
                 "reason": reason, "n_faces": len(scores), "quality": seen._asdict() if seen else None,
                 "frames": [{"time_s": row["time_s"], "score": s} for row, s in zip(person.rows, scores)]}
 
@@ -208,3 +212,13 @@ class Judge:
             batch = torch.from_numpy(inputs).permute(0, 3, 1, 2).to(self.device)
             scores += [round(float(s), 6) for s in scores_of(self.net, batch).cpu()]
         return scores
+
+
+def _unfit(person: dict[str, Any]) -> bool:
+    """Whether an entry of Verdict.people has faces that forbid a verdict."""
+    return person["verdict"] == "undecided" and person["score"] is not None and person["probability"] is None
+
+
+def _order(person: dict[str, Any]) -> float:
+    """Who decides: the highest score, of people whose faces are unfit only where there is nobody else."""
+    return -2.0 if person["score"] is None else person["score"] - _unfit(person)

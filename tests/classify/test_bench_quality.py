@@ -1,12 +1,13 @@
 """The measure of quality: folds of people, counts, intervals, alterations; and the corpus of the shipped detector."""
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from classify import bench_quality
-from classify.alter import ALTERATIONS, Altered
-from classify.bench_quality import Judged, calls, cross_fitted, exact, rankings
+from classify.alter import ALTERATIONS, COMMON, Altered
+from classify.bench_quality import Judged, band_of, calls, cross_fitted, exact, rankings
 from classify.detector_corpus import CENTRE, chosen, dfdc_rows
 from extract.frames import FrameOptions
 from pipeline.errors import CorpusError
@@ -34,6 +35,15 @@ def test_clips_without_a_score_stay_undecided():
     faceless = Judged("x.mp4", "corpus", 0, "", "x", None, "undecided", "no face")
     found, probabilities = cross_fitted([*clips(), faceless], {})
     assert found[-1].verdict == "undecided" and probabilities[-1] is None
+
+
+def test_what_is_unfit_is_undecided_whatever_its_score_and_chooses_no_band():
+    soft = replace(clips()[0], path="soft.mp4", score=.99, unfit=True)
+    found, probabilities = cross_fitted([*clips(), soft], {})
+    assert found[-1].verdict == "undecided" and probabilities[-1] is None
+    assert band_of([*clips(), soft], {COMMON[0]: [soft]}) == band_of(clips(), {})
+    fit = replace(soft, path=clips()[0].path, unfit=False)
+    assert band_of(clips(), {COMMON[0]: [fit] * 9}).high > band_of(clips(), {}).high
 
 
 def test_counts_and_rankings_by_hand():

@@ -83,6 +83,20 @@ def test_the_worst_person_decides_and_all_are_told(judge):
     assert len(verdict.frames) == 4 and verdict.quality["face_px"] == 90
 
 
+def test_a_person_who_cannot_be_judged_decides_only_where_there_is_nobody_else(judge):
+    found = clip((400, range(5), 120), (40, range(1, 5), 90))
+    found.others = {place: crop(250) for place in found.others}
+    judge._scores = lambda crops: [.95 if c.min() == 250 else .1 for c in crops]
+    verdict, people = judge._verdict("clip.mp4", found)
+    assert (verdict.verdict, [p.track for p in people]) == ("real", [0, 1])
+    assert verdict.reason == ("2 people, the one on the right decides; the one on the left cannot be judged: the face "
+                              "is overexposed; the face is blurred or strongly compressed: use the original file, not "
+                              "a forwarded copy")
+    found.crops = {frame: crop(250) for frame in found.crops}
+    verdict, _ = judge._verdict("clip.mp4", found)
+    assert verdict.verdict == "undecided" and "cannot be judged" not in verdict.reason
+
+
 def test_one_person_is_no_list(judge):
     verdict, _ = judge._verdict("clip.mp4", clip((400, range(5), 120)))
     assert (verdict.verdict, verdict.people, verdict.n_faces) == ("real", None, 5)
@@ -108,6 +122,7 @@ def test_a_calibrated_model_judges_no_face_unlike_any_that_its_band_has_seen(jud
     found.crops = {frame: crop(value) for frame in found.crops}
     verdict, _ = judge._verdict("clip.mp4", found)
     assert (verdict.verdict, verdict.score) == ("undecided", pytest.approx(.9)) and why in verdict.reason
+    assert verdict.probability is None
     judge.card = {**judge.card, "calibration": None}
     assert judge._verdict("clip.mp4", found)[0].verdict == "fake"  # a model without a band says what its threshold says
 
