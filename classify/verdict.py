@@ -169,9 +169,9 @@ class Judge:
         judged.sort(key=lambda pair: _order(pair[0]), reverse=True)
         worst = judged[0][0]
         several = f"{len(judged)} people, the one {worst['where']} decides" if len(judged) > 1 else ""
-        if several and not _unfit(worst):
+        if several and not is_unfit(worst):
             several += "".join(f"; the one {one['where']} cannot be judged: {one['reason']}" for one, _ in judged
-                               if _unfit(one))
+                               if is_unfit(one))
         damage = video["reason"] if video["status"] == "ok" else ""  # read, but damaged
         return Verdict(
             str(path), worst["verdict"], worst["score"], self.card["threshold"],
@@ -214,11 +214,11 @@ class Judge:
         return scores
 
 
-def _unfit(person: dict[str, Any]) -> bool:
+def is_unfit(person: dict[str, Any]) -> bool:
     """Whether an entry of Verdict.people has faces that forbid a verdict."""
     return person["verdict"] == "undecided" and person["score"] is not None and person["probability"] is None
 
 
 def _order(person: dict[str, Any]) -> float:
     """Who decides: the highest score, of people whose faces are unfit only where there is nobody else."""
-    return -2.0 if person["score"] is None else person["score"] - _unfit(person)
+    return -2.0 if person["score"] is None else person["score"] - is_unfit(person)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classify.quality import Quality
+from classify.verdict import is_unfit
 from pipeline.errors import OptionsError
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def headline(evidence: Evidence) -> str:
     if said.score is None:
         return f"There is too little of a face in this {thing} to judge."
     if len(evidence.people) > 1:
-        what = f"a face in this {thing}" if said.verdict == "fake" else f"any face in this {thing}"
+        fit = " that can be judged" if any(is_unfit(person) for person in said.people or []) else ""
+        what = f"a face in this {thing}" if said.verdict == "fake" else f"any face in this {thing}{fit}"
     if said.verdict == "fake":
         return f"The model takes {what} for a fake."
     if said.verdict == "real":
