@@ -6,11 +6,7 @@ DFDC's face crops (Kaggle "deepfake-faces": faces_224/ and metadata.csv, one cro
 of other people, real ones only, are cut as the detector's crops will be; their fakes are made in training, by blending
 them with themselves. DFDC's crops hold .80 of an MTCNN box's longer side, about a centre a little lower (median of
 16,202 crops in which MTCNN finds the face); CENTRE takes .845 of it from ours.
-
-DFDC's actors recur and nothing tells who is who. classify/dfdc_people.csv, clip,person for its 16,293 reals, does it as
-well as faces can be told apart: five-point alignment, MobileFaceNet (Chen et al. 2018; weights trained on
-CASIA-WebFace), average linkage down to a cosine of .35, where alike people rather share a number than one person has
-two. 1.4 % of the pairs above .6 have two numbers. A fake shows its original's person; whose face it wears is not known.
+Who is who in DFDC says extract/dfdc.py.
 """
 from __future__ import annotations
 
@@ -21,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from extract.dfdc import people
 from extract.layouts import IMAGE_SUFFIXES, read_csv
 from pipeline.errors import CorpusError, VideoError, command
 from pipeline.parallel import cpu_count, map_unordered
@@ -28,13 +25,11 @@ from pipeline.tables import write_bytes
 
 CENTRE = 0.65   # of our crop's side, which is 1.3 box lengths: about what DFDC's crops show
 LEAST_PX = 80   # side of a crop of a photo: below it there is nothing of a blend left to see
-PEOPLE = Path(__file__).with_name("dfdc_people.csv")
 QUALITY = 95    # of the JPEG files of these crops; DFDC's are JPEG too
 
 
 def dfdc_rows(folder: Path) -> list[dict[str, str]]:
     """Rows path,label,original,target_id of the crops below `folder`, paths relative to it. Raises CorpusError."""
-    people = {cells["clip"]: cells["person"] for _, cells in read_csv(PEOPLE, ("clip", "person"))}
     table = folder / "metadata.csv"
     if not table.is_file():
         raise CorpusError(f"{table} does not exist: --dfdc wants Kaggle's deepfake-faces, faces_224/ and metadata.csv")
@@ -45,7 +40,7 @@ def dfdc_rows(folder: Path) -> list[dict[str, str]]:
         if name in here:
             rows.append({"path": f"faces_224/{name}.jpg", "label": cells["label"].lower(),
                          "original": f"faces_224/{original}.jpg" if original and cells["label"] == "FAKE" else "",
-                         "target_id": people.get(original or name, "")})
+                         "target_id": people().get(original or name, "")})
     if not rows:
         raise CorpusError(f"{folder / 'faces_224'} holds none of the crops that {table} names")
     return rows

@@ -1,18 +1,26 @@
 """DFDC, from its metadata.json (a label, and the original of a fake, for each file beside it) and labels.csv.
 
-Names say nothing here, and nothing says who is in a clip. A video without a label is left out; a label without a video
-is told as missing. The original of a fake keeps its name where a subset lacks it.
+Names say nothing here, and nothing of DFDC says who is in a clip, though its actors recur. dfdc_people.csv, clip,person
+for 16,293 reals of the training parts, does it as well as faces can be told apart: the crops of Kaggle's
+"deepfake-faces" aligned by MTCNN's five points, MobileFaceNet (Chen et al. 2018; weights trained on CASIA-WebFace),
+average linkage down to a cosine of .35, where alike people rather share a number than one person has two: 455 numbers;
+1.4 % of the pairs above .6 have two. A fake shows its original's person; whose face it wears is not known.
+
+A video without a label is left out; a label without a video is told as missing. The original of a fake keeps its name
+where a subset lacks it.
 """
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from extract.layouts import Corpus, Side, left_out, read_csv, read_json, read_text, row
+from extract.layouts import Corpus, Side, counted, left_out, read_csv, read_json, read_text, row
 from pipeline.errors import CorpusError
 
+PEOPLE = Path(__file__).with_name("dfdc_people.csv")
 EXPECTED = {"training parts": 50, "train_sample_videos": 400}  # as on Kaggle
 PARTS = {"train": "train", "val": "val", "validation": "val", "test": "test"}  # as metadata.json may spell them
 
@@ -35,9 +43,20 @@ def dfdc(names: list[str], side: Side, folder: str = "") -> Corpus | None:
     parts = [place for place in places if re.fullmatch(r"dfdc_train_part_\d+", place)]
     found = {"training parts": len(parts), "videos of training parts": sum(places[part] for part in parts),
              **{place: n for place, n in sorted(places.items()) if place not in parts}}
+    known = [row["target_id"] for row in rows.values() if row["target_id"]]
+    notes = left_out(len(names) - len(rows), "without a label in metadata.json or labels.csv")
+    if known:
+        notes.append(f"who is who in {len(known):,} of {len(rows):,} videos was told from faces "
+                     f"({counted(len(set(known)), 'group')} of alike ones); of the rest each original is taken for a "
+                     "person of its own")
     return Corpus("DFDC", "DFDC", list(rows.values()), {kind: n for kind, n in found.items() if n}, EXPECTED,
-                  missing=missing,
-                  notes=left_out(len(names) - len(rows), "without a label in metadata.json or labels.csv"))
+                  missing=missing, notes=notes)
+
+
+@functools.cache
+def people() -> dict[str, str]:
+    """The person that a real of the training parts shows, by the name of the file without suffix."""
+    return {cells["clip"]: cells["person"] for _, cells in read_csv(PEOPLE, ("clip", "person"))}
 
 
 def _called(wanted: str, side: Side) -> list[str]:
@@ -66,6 +85,7 @@ def _read_metadata(content: dict, path: Path, place: str, here: set[str], rows: 
             continue
         fake, original = label == "FAKE", entry.get("original")
         rows[place + file] = row(place + file, int(fake), "DFDC", "DFDC" if fake else "",
+                                 people().get(Path(original if fake and original else file).stem, ""),
                                  original=place + original if fake and original else "",
                                  official=PARTS.get(str(entry.get("split")).lower(), ""))
 

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from extract import corpus as module
+from extract import dfdc
 from extract.celeb import celeb
 from extract.corpus import find_corpus, grouping, main
 from pipeline.errors import CorpusError
@@ -183,6 +184,22 @@ class TestDfdc:
         assert (rows[prefix + "a.mp4"]["label"], rows[prefix + "b.mp4"]["label"]) == (1, 0)
         assert corpus.missing == [prefix + "gone.mp4"]
         assert grouping(corpus.rows) == "source"
+
+    def test_who_is_who_in_the_training_parts_is_known_and_a_fake_shows_its_originals_person(self, tmp_path):
+        real, other = "aabqyygbaa.mp4", "ahycbdxsmi.mp4"
+        meta = {real: {"label": "REAL"}, other: {"label": "REAL"}, "fake.mp4": {"label": "FAKE", "original": other},
+                "odd.mp4": {"label": "REAL"}}
+        plant(tmp_path, *meta, **{"metadata.json": json.dumps(meta)})
+        corpus = find_corpus(tmp_path)
+        people = {name: row["target_id"] for name, row in by_id(corpus).items()}
+        assert people[real] == people[other] == people["fake.mp4"] != "" == people["odd.mp4"]
+        assert grouping(corpus.rows) == "identity"
+        assert "in 3 of 4 videos was told from faces (1 group of" in corpus.notes[0]
+
+    def test_the_table_of_people_has_every_clip_once(self):
+        lines = dfdc.PEOPLE.read_text().splitlines()
+        assert lines[0] == "clip,person" and len(lines) - 1 == len(dfdc.people()) == 16293
+        assert len(set(dfdc.people().values())) == 455
 
     def test_a_part_folder_may_be_the_root(self, tmp_path):
         plant(tmp_path, "a.mp4", "b.mp4", "c.mp4", **{"metadata.json": json.dumps(self.META)})
