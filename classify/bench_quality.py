@@ -126,27 +126,33 @@ def _folds(clips: Sequence[Judged]) -> list[int]:
 
 
 def rankings(clips: Sequence[Judged]) -> list[dict[str, Any]]:
-    """Video AUC of each corpus and of each method against the reals of its corpus, with intervals by people."""
-    import numpy as np
-    import pandas as pd
-
-    rows = []
+    """Video AUC of each corpus, of each method against the reals of its corpus, and of all clips together where there
+    are several corpora, with intervals by people."""
     scored = [clip for clip in clips if clip.score is not None]
+    parts = []
     for corpus in dict.fromkeys(clip.corpus for clip in scored if clip.label):
         own = [clip for clip in scored if clip.corpus == corpus]
         methods = sorted({clip.method for clip in own if clip.label})
-        for method in ["all", *(methods if len(methods) > 1 else [])]:
-            part = [clip for clip in own if method in ("all", clip.method) or not clip.label]
-            labels, scores = np.array([c.label for c in part]), np.array([c.score for c in part], float)
-            groups = pd.DataFrame({"label": labels, "group": [c.person for c in part], "source": ""})
-            by, _, why = resampled_by(groups)
-            low = high = None
-            if by:
-                low, high, why = interval(resample(labels, scores, scores >= .5, groups["group"].to_numpy())["auc"])
-            rows.append({"corpus": corpus, "method": method, "n_real": int((labels == 0).sum()),
-                         "n_fake": int(labels.sum()), "auc": auc(scores, labels), "low": low, "high": high,
-                         "no_interval": why})
-    return rows
+        parts += [(corpus, method, [clip for clip in own if method in ("all", clip.method) or not clip.label])
+                  for method in ["all", *(methods if len(methods) > 1 else [])]]
+    if len({clip.corpus for clip in scored}) > 1:
+        parts.append(("all clips", "all", scored))
+    return [{"corpus": corpus, "method": method, **_ranked(part)} for corpus, method, part in parts]
+
+
+def _ranked(part: Sequence[Judged]) -> dict[str, Any]:
+    """Counts, AUC, and its interval or why there is none."""
+    import numpy as np
+    import pandas as pd
+
+    labels, scores = np.array([c.label for c in part]), np.array([c.score for c in part], float)
+    groups = pd.DataFrame({"label": labels, "group": [c.person for c in part], "source": ""})
+    by, _, why = resampled_by(groups)
+    low = high = None
+    if by:
+        low, high, why = interval(resample(labels, scores, scores >= .5, groups["group"].to_numpy())["auc"])
+    return {"n_real": int((labels == 0).sum()), "n_fake": int(labels.sum()), "auc": auc(scores, labels), "low": low,
+            "high": high, "no_interval": why}
 
 
 def calls(clips: Sequence[Judged]) -> list[dict[str, Any]]:

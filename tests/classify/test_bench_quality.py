@@ -50,7 +50,10 @@ def test_counts_and_rankings_by_hand():
     some = [Judged("a", "c", 0, "", "a", .1, "real"), Judged("b", "c", 0, "", "b", .5, "fake"),
             Judged("d", "c", 1, "m1", "a", .4, "undecided"), Judged("e", "c", 1, "m2", "b", .9, "fake"),
             Judged("f", "wild", 0, "", "f", .7, "fake")]
-    assert [(row["method"], row["auc"]) for row in rankings(some)] == [("all", .75), ("m1", .5), ("m2", 1.0)]
+    assert [(row["corpus"], row["method"], row["auc"]) for row in rankings(some)] == [
+        ("c", "all", .75), ("c", "m1", .5), ("c", "m2", 1.0), ("all clips", "all", 4 / 6)]
+    [*_, every] = rankings([*clips(), *some[-1:]])
+    assert every["n_real"] == 41 and every["low"] < every["auc"] <= every["high"]  # 40 people, both classes each
     by_kind = {(row["corpus"], row["label"], row["method"]): row for row in calls(some)}
     assert (by_kind["c", "real", ""]["n"], by_kind["c", "real", ""]["called_fake"]) == (2, 1)
     assert by_kind["c", "fake", "m1"]["undecided"] == 1 and by_kind["wild", "real", ""]["called_fake"] == 1
