@@ -187,9 +187,10 @@ def trainer(run: Path, device: str, options: TrainOptions) -> tuple[ModelCheckpo
     sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
     kind, _, number = device.partition(":")
     # Saved at the end of the epoch, after validation, so that resuming starts with the next one.
-    keeper = ModelCheckpoint(run, "best", monitor=BEST, mode="max", save_last=True, save_on_train_epoch_end=True,
-                             enable_version_counter=False)
-    callbacks: list[Any] = [keeper, _Bar(leave=True)]
+    kept: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
+    keeper = ModelCheckpoint(run, "best", monitor=BEST, mode="max", **kept)
+    # One of its own: Lightning's save_last leaves out epochs that are no better, and they would be trained again.
+    callbacks: list[Any] = [keeper, ModelCheckpoint(run, "last", **kept), _Bar(leave=True)]
     if options.patience:
         callbacks.append(_Stop(options.head_epochs, BEST, mode="max", patience=options.patience,
                                check_on_train_epoch_end=True))

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+from classify import learner
 from classify.material import _same_crops
 from classify.model import ModelOptions, build, load_checkpoint, read_card, resized
 from classify.recipes import RECIPES, TrainOptions
@@ -69,6 +70,17 @@ def test_a_resumed_run_is_the_undisturbed_run(out):
     assert main(["--out", str(out), "--epochs", "2", "--patience", "0", *FLAGS]) == 0
     assert main(["--out", str(out), "--epochs", "4", "--patience", "0", "--resume", *FLAGS]) == 0
     assert [path.read_bytes() for path in keep] == undisturbed
+
+
+def test_an_epoch_that_was_no_better_is_not_trained_again_on_resuming(out, monkeypatch):
+    flags, ranks = ["--out", str(out), "--patience", "0", *FLAGS], iter([.9, .8, .7])
+    monkeypatch.setattr(learner, "_rank", lambda *_: next(ranks))
+    assert main([*flags, "--epochs", "2"]) == 0
+    kept = {name: torch.load(out / "model" / "run" / f"{name}.ckpt", weights_only=True)["epoch"]
+            for name in ("best", "last")}
+    assert kept == {"best": 0, "last": 1}
+    assert main([*flags, "--epochs", "3", "--resume"]) == 0
+    assert next(ranks, None) is None and len(pd.read_csv(out / "model" / "epochs.csv")) == 3
 
 
 @pytest.mark.slow
