@@ -235,7 +235,8 @@ def main(argv: list[str] | None = None) -> None:
                          f"{row['fake_as_fake']} of {row['n_fake']} | {row['unfit']} | {row['not_judged']} |")
     write_json(arguments.out / "quality.json", {
         "model": judge.card["model_id"], "reliability": reliable, "rankings": ranked, "calls": counted,
-        "robustness": rows, "clips": [clip.__dict__ for clip in fitted]})
+        "robustness": rows, "clips": [clip.__dict__ for clip in fitted],
+        "copies": {name: [copy.score for copy in again] for name, again in copies.items()}})
     write_bytes(arguments.out / "quality.md", ("\n".join(lines) + "\n").encode())
     print("\n".join(lines))
 

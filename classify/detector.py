@@ -43,7 +43,7 @@ def ship(model: Path, corpora: list[Path], natural: list[Path], out: Path, devic
     band = band_of(clips, altered(judge, [clip for clip in clips if not clip.label], COMMON))
     n_fake = sum(clip.label for clip in clips)
     n_real = len(clips) - n_fake
-    reason = (f"about {FALSE_ALARMS:.0%} of real clips like the {n_real} it was chosen on and their altered copies are "
+    reason = (f"about {FALSE_ALARMS:.1%} of real clips like the {n_real} it was chosen on and their altered copies are "
               f"called FAKE, and at most {UNSURE:.0%} of those as they are not REAL")
     card |= {"threshold": band.as_record()["high"], "calibration": band.as_record(), "threshold_reason": reason,
              "calibrated_on": {"n_real": n_real, "n_fake": n_fake, "altered": list(COMMON),
