@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 FALSE_ALARMS = 0.025  # share of real clips called FAKE: half of what is wanted, clips from elsewhere fare worse
-UNSURE = 0.20         # share of real clips that are not called REAL: FAKE and UNDECIDED together
+UNSURE = 0.15         # share of real clips that are not called REAL, FAKE and UNDECIDED together: of .20 that is wanted
 BINS = 10             # of `reliability`
 RIDGE = 1e-2          # pull of the curve's slope towards 1: few clips, told apart by luck, would make it a step
 
