@@ -15,7 +15,7 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import IO, Any, Callable, Iterator, Sequence
+from typing import IO, Any, Callable, Iterable, Iterator, Sequence
 
 from classify.video import printable
 from extract.store import stamp_of
@@ -38,25 +38,26 @@ def judge_to_csv(arguments: Any, paths: Sequence[str], judge: Any, thing: str) -
 
     arguments: of classify.video.add_judge_flags. paths: what their `paths` stand for. judge: a classify.verdict.Judge.
     """
-    workers = arguments.workers
-    if workers is None:
-        workers = cpu_count() if judge.device == "cpu" else 0
-    if min(workers, len(paths)) < 2:
-        workers = 0
-    start_args = (arguments.model, judge.device, thing) if workers else (judge, thing)
-    rows = judge_all(paths, judge_one, judge.card["model_id"], arguments.csv, thing, workers,
-                     start_worker if workers else take, start_args)
+    def judged(todo: list[str]) -> Iterator[tuple[str, Any]]:
+        workers = arguments.workers
+        if workers is None:
+            workers = cpu_count() if judge.device == "cpu" else 0
+        if min(workers, len(todo)) < 2:  # this process has the model already
+            return map_unordered(judge_one, todo, 0, take, (judge, thing))
+        return map_unordered(judge_one, todo, workers, start_worker, (arguments.model, judge.device, thing))
+
+    rows = judge_all(paths, judged, judge.card["model_id"], arguments.csv, thing)
     print("\n".join([summary(rows, arguments.csv, thing),
                      *recall_lines(rows, labels_below(arguments.paths), thing)]))
     return int(any(row["error"] for row in rows))
 
 
-def judge_all(paths: Sequence[str], judge: Callable[[str], Any], model_id: str, table: Path, thing: str,
-              workers: int = 0, start: Callable[..., None] | None = None, start_args: tuple = ()) -> list[Row]:
+def judge_all(paths: Sequence[str], judged: Callable[[list[str]], Iterable[tuple[str, Any]]], model_id: str,
+              table: Path, thing: str) -> list[Row]:
     """Judge what has no row yet and return the rows of `paths`, progress and errors on stderr.
 
-    judge: path -> classify.verdict.Verdict, or raises VideoError. thing: "clip" or "picture", for the lines. workers,
-    start, start_args: of pipeline.parallel.map_unordered.
+    judged: paths -> (path, its classify.verdict.Verdict or what was raised) in any order, as of map_unordered. thing:
+    "clip" or "picture", for the lines.
     Raises TableError where `table` is something else or another model's, or is being written to.
     """
     from tqdm import tqdm
@@ -66,7 +67,7 @@ def judge_all(paths: Sequence[str], judge: Callable[[str], Any], model_id: str, 
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         todo = [path for path in paths if path not in rows]
         with tqdm(total=len(paths), initial=len(paths) - len(todo), unit=thing, file=sys.stderr) as bar:
-            for path, found in map_unordered(judge, todo, workers, start, start_args):
+            for path, found in judged(todo):
                 rows[path] = _row(path, found, model_id)
                 writer.writerow(rows[path])
                 file.flush()

@@ -10,7 +10,7 @@ import pytest
 from classify import image, video
 from classify.batch import COLUMNS, judge_all, labels_below, recall_lines, summary
 from pipeline.errors import OutOfMemoryError, TableError, VideoError
-from pipeline.parallel import WorkerDied
+from pipeline.parallel import WorkerDied, map_unordered
 
 MODEL = "net-12345678"
 
@@ -53,7 +53,7 @@ def folder(tmp_path):
 def judged(paths, table, model=MODEL):
     """(names asked about, rows returned)"""
     judge = Judge()
-    rows = judge_all(paths, judge, model, table, "clip")
+    rows = judge_all(paths, lambda todo: map_unordered(judge, todo, 0), model, table, "clip")
     return judge.asked, rows
 
 
