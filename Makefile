@@ -85,10 +85,10 @@ score: $(OUT)/scores/videos.csv ## score the held-out videos
 report: $(OUT)/report/report.html ## metrics, figures and one page, sheets of the worst false calls (SHEETS=8 ROBUST=1 AGAINST=dir)
 
 augment-sheet: $(OUT)/faces/videos.csv $(OUT)/split.csv ## draw what training with these options sees of some crops: OUT/augment.png
-	@$(RUN) classify.augment_sheet --out $(OUT) $(call flags,$(TRAIN_OPTIONS)) $(call either,$(TRAIN_SWITCHES))
+	@$(RUN) classify.training.preview --out $(OUT) $(call flags,$(TRAIN_OPTIONS)) $(call either,$(TRAIN_SWITCHES))
 
 compare: $(OUT)/faces/videos.csv $(OUT)/split.csv ## train RECIPES="baseline two-phase" (LR=, EPOCHS=, BATCH= may be lists), one table and figure
-	@$(RUN) reports.compare --out $(OUT) $(call flags,RECIPES $(TRAIN_OPTIONS) $(TRAIN_RUNNING)) \
+	@$(RUN) reports.sweep --out $(OUT) $(call flags,RECIPES $(TRAIN_OPTIONS) $(TRAIN_RUNNING)) \
 	  $(call either,$(TRAIN_SWITCHES)) $(if $(call yes,RESUME),--resume)
 
 # The index is always made again, but rewritten only when it differs: nothing downstream runs without need.
@@ -106,18 +106,18 @@ $(OUT)/split.csv: $(OUT)/index.csv $(OUT)/.options/split
 
 $(MODEL): $(OUT)/faces/videos.csv $(OUT)/split.csv $(OUT)/.options/train \
   $(if $(call given,BEGIN),$(filter-out $(MODEL),$(wildcard $(BEGIN))))
-	@$(RUN) classify.$(if $(KERAS),keras_train,train) --out $(OUT) $(call flags,$(TRAIN_OPTIONS) $(TRAIN_RUNNING)) \
+	@$(RUN) classify.$(if $(KERAS),training.keras,train) --out $(OUT) $(call flags,$(TRAIN_OPTIONS) $(TRAIN_RUNNING)) \
 	  $(call either,$(TRAIN_SWITCHES)) \
 	  $(if $(call yes,RESUME),--resume)
 
 ensemble: setup ## checkpoints of one split that judge together: make ensemble MODELS="a.safetensors b.safetensors"
-	@$(RUN) classify.ensemble $(MODELS) --out $(OUT) $(call flags,$(SCORE_RUNNING))
+	@$(RUN) classify.training.ensemble $(MODELS) --out $(OUT) $(call flags,$(SCORE_RUNNING))
 
 $(OUT)/scores/videos.csv: $(MODEL)
 	@$(RUN) classify.score --out $(OUT) --model $< $(call flags,$(SCORE_RUNNING))
 
 $(OUT)/scores/altered.csv: $(OUT)/scores/videos.csv
-	@$(RUN) classify.robustness --out $(OUT) $(call flags,$(SCORE_RUNNING))
+	@$(RUN) classify.evaluation.robustness --out $(OUT) $(call flags,$(SCORE_RUNNING))
 
 $(OUT)/report/report.html: $(OUT)/scores/videos.csv $(OUT)/.options/report \
   $(if $(call yes,ROBUST),$(OUT)/scores/altered.csv) $(if $(call given,AGAINST),$(wildcard $(AGAINST)/scores/videos.csv))
@@ -133,7 +133,7 @@ $(OUT)/.options/%: FORCE
 	@mkdir -p $(@D); echo "$(stamp)" | cmp -s - $@ || echo "$(stamp)" > $@
 
 demo: setup ## draw a small corpus of nobody's faces, run the whole path on it, judge two held-out clips (2 minutes)
-	@$(RUN) pipeline.demo $(DEMO_OUT)/corpus
+	@$(RUN) data.demo.make $(DEMO_OUT)/corpus
 	@$(MAKE) --no-print-directory report OUT=$(DEMO_OUT) CORPUS=$(DEMO_OUT)/corpus EVERY=1 \
 	  BACKBONE=tf_efficientnet_lite0 LR=3e-4
 	@for label in 0 1; do awk -F, -v label=$$label '$$3 == "test" && $$2 == label && $$6 == "ok" {print $$1; exit}' \
@@ -147,23 +147,23 @@ CLIP_FLAGS = --corpus $(CLIPS)/Celeb-DF-v2 --corpus $(CLIPS)/FaceForensics++ --n
 
 detector: setup ## make the shipped detector again from DFDC=folder PHOTOS="folders" (hours on a CPU)
 	$(if $(DFDC),,@echo 'error: make detector DFDC=folder with faces_224/ and metadata.csv, PHOTOS="folders"' >&2; exit 1)
-	@$(RUN) classify.detector_corpus --dfdc '$(DFDC)' $(if $(PHOTOS),--photos $(PHOTOS)) --out $(DETECTOR_OUT)/corpus
+	@$(RUN) classify.release.training_corpus --dfdc '$(DFDC)' $(if $(PHOTOS),--photos $(PHOTOS)) --out $(DETECTOR_OUT)/corpus
 	@$(MAKE) --no-print-directory train OUT=$(DETECTOR_OUT) CORPUS=$(DETECTOR_OUT)/corpus/corpus.csv RECIPE=detector \
 	  VAL=.02 TEST=.02 BATCH=48
 	@$(MAKE) --no-print-directory train OUT=$(DETECTOR_OUT)/larger CORPUS=$(DETECTOR_OUT)/corpus/corpus.csv RECIPE=detector \
 	  VAL=.02 TEST=.02 BATCH=48 BEGIN=$(DETECTOR_OUT)/model/model.safetensors BEGIN_SIZE=192 EPOCHS=3 LR=5e-4
-	@$(RUN) classify.detector --model $(DETECTOR_OUT)/larger/model/model.safetensors $(CLIP_FLAGS) \
-	  --out classify/detector.safetensors
+	@$(RUN) classify.release.detector --model $(DETECTOR_OUT)/larger/model/model.safetensors $(CLIP_FLAGS) \
+	  --out classify/release/detector.safetensors
 
 bench-quality: setup ## how often the shipped detector (or MODEL=file) is right on clips of other corpora (minutes)
-	@$(RUN) classify.bench_quality $(call flags,MODEL DEVICE) $(CLIP_FLAGS) --robustness --out out/quality
-	@$(RUN) reports.quality --out out/quality
+	@$(RUN) classify.evaluation.cross_corpus $(call flags,MODEL DEVICE) $(CLIP_FLAGS) --robustness --out out/quality
+	@$(RUN) reports.cross_corpus --out out/quality
 
 bench-extract: setup ## what extraction costs against the usual loop, as ratios with their limits (minutes)
-	@$(RUN) extract.bench $(addprefix --corpus ,$(wildcard $(or $(DEEPFAKE_SHARED),../shared)/corpus))
+	@$(RUN) tests.benchmarks.extract $(addprefix --corpus ,$(wildcard $(or $(DEEPFAKE_SHARED),../shared)/corpus))
 
 bench-train: setup ## what a training step costs beside what it must, and beside the usual loops (minutes)
-	@$(RUN) classify.bench $(call flags,BACKBONE SIZE BATCH DEVICE)
+	@$(RUN) tests.benchmarks.train $(call flags,BACKBONE SIZE BATCH DEVICE)
 
 # The token goes by the environment: everyone on a machine sees the flags of its processes.
 serve: setup ## the page and the API on http://127.0.0.1:8000 (MODEL=file PORT=; HOST= that others reach wants TOKEN=)
@@ -171,7 +171,7 @@ serve: setup ## the page and the API on http://127.0.0.1:8000 (MODEL=file PORT=;
 	  MEMORY_MB RATE KEEP SHEETS_MB)
 
 bench-serve: setup ## what serving costs: start, a warm CLIP=file, 16 clients, memory over 500 requests (minutes)
-	@$(RUN) serve.bench $(call flags,CLIP REQUESTS CLIENTS)
+	@$(RUN) tests.benchmarks.serve $(call flags,CLIP REQUESTS CLIENTS)
 
 test: setup $(VENV)/moto/.done ## run the tests
 	MOTO_SERVER=$(VENV)/moto/bin/moto_server $(VENV)/bin/python -m pytest

@@ -12,7 +12,7 @@ PANEL_PX = 480  # height of each of the two halves of --picture
 
 
 def line(verdict) -> str:
-    """One line for people. verdict: a classify.verdict.Verdict."""
+    """One line for people. verdict: a classify.judging.judge.Verdict."""
     score = "no score" if verdict.score is None else f"score {verdict.score:.3f} (fake from {verdict.threshold:.3f})"
     reason = f": {verdict.reason}" if verdict.reason else ""
     return f"{printable(verdict.path)}  {verdict.verdict.upper()}{reason}  {score}"
@@ -20,7 +20,7 @@ def line(verdict) -> str:
 
 def pictures(paths: list[str]) -> list[str]:
     """The paths as given; a folder stands for all pictures below it, in order. An empty folder stands for itself."""
-    from extract.layouts import is_picture
+    from extract.layouts.base import is_picture
 
     return files_below(paths, is_picture)
 
@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
         return sheet(path) if sheet else verdict
 
     if arguments.csv:
-        from classify.batch import judge_to_csv
+        from classify.judging.csv_output import judge_to_csv
 
         return judge_to_csv(arguments, paths, judge, "picture")
 

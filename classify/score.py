@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Sequence
 
-from extract.layouts import thing_of
+from extract.layouts.base import thing_of
 from pipeline.errors import CheckpointError, SplitError, TableError, command
 from pipeline.options import add_flags, from_flags, option
 from pipeline.tables import (
@@ -53,7 +53,7 @@ def default_model(out: Path) -> Path:
 
 def scored_by(out: Path, model_id: Any) -> Path | None:
     """The checkpoint below OUT that made scores with this model_id: trained there, an ensemble, a Keras file."""
-    from classify.card import read_card
+    from classify.models.card import read_card
 
     for path in sorted((out / "model").glob("*")):
         if path.suffix in (".safetensors", ".keras"):
@@ -67,7 +67,7 @@ def scored_by(out: Path, model_id: Any) -> Path | None:
 
 def score_crops(net, card: dict[str, Any], rows: pd.DataFrame, out: Path, options: ScoreOptions) -> np.ndarray:
     """P(fake) in [0, 1] of each row's crop, float64 (n,). rows: columns crop and label, of OUT/faces/faces.csv."""
-    from data.pack import Pack
+    from data.loading.pack import Pack
 
     pack = Pack(out, card["size_px"], card["centre"])
     return score_pictures(net, pack.pictures, pack.numbers(rows["crop"]), options)
@@ -79,8 +79,8 @@ def score_pictures(net, pictures: np.ndarray, places: np.ndarray, options: Score
     import numpy as np
     from tqdm import tqdm
 
-    from classify.model import scores_of
-    from data.batches import Batches, InOrder
+    from classify.models.network import scores_of
+    from data.loading.batches import Batches, InOrder
 
     batches = Batches(pictures, places, np.zeros(len(places), np.int64), InOrder(len(places), options.batch))
     scores = np.full(len(places), np.nan)
@@ -100,9 +100,9 @@ def guessed_methods(net, card: dict[str, Any], rows: pd.DataFrame, out: Path, op
     import numpy as np
     import pandas as pd
 
-    from classify.model import methods_of
-    from data.batches import Batches, InOrder
-    from data.pack import Pack
+    from classify.models.network import methods_of
+    from data.loading.batches import Batches, InOrder
+    from data.loading.pack import Pack
 
     pack = Pack(out, card["size_px"], card["centre"])
     device = next(net.parameters()).device
@@ -115,7 +115,7 @@ def guessed_methods(net, card: dict[str, Any], rows: pd.DataFrame, out: Path, op
 
 def video_scores(videos: pd.DataFrame, frames: pd.DataFrame, card: dict[str, Any]) -> pd.DataFrame:
     """Add score, verdict and a reason to rows of tables.VIDEOS. frames: columns video_id and score."""
-    from classify.verdict import decide, needed_faces
+    from classify.judging.judge import decide, needed_faces
 
     by_video = {v: group.tolist() for v, group in frames.groupby("video_id")["score"]}
     out = videos.copy()
@@ -156,8 +156,8 @@ def score_held_out(out: Path, model: Path, options: ScoreOptions) -> pd.DataFram
     """
     import json
 
-    from classify.model import load_checkpoint
-    from extract.faces import pick_device
+    from classify.models.network import load_checkpoint
+    from extract.faces.detector import pick_device
 
     split_hash = json.loads((out / "split.json").read_text())["split_hash"]
     net, card = load_checkpoint(model, pick_device(options.device))
@@ -183,7 +183,7 @@ def main(argv: list[str] | None = None) -> None:
                         "model.keras that is there instead)")
     add_flags(parser, ScoreOptions)
     arguments = parser.parse_args(argv)
-    from classify.card import read_card
+    from classify.models.card import read_card
 
     model = arguments.model or default_model(arguments.out)
     rows = score_held_out(arguments.out, model, from_flags(ScoreOptions, arguments))

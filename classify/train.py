@@ -23,19 +23,19 @@ from typing import Any, Callable
 
 import pandas as pd
 
-from classify.aggregate import DEFAULT_RULE, aggregate, auc, choose_aggregation, choose_threshold
-from classify.material import Material, crops_record
-from classify.material import material as read_material
-from classify.material import methods_of, partners, parts_of
-from classify.model import FaceNet, ModelOptions, build, load_torch, resized, save_checkpoint, versions
-from classify.recipes import RECIPES, TrainOptions, defaults
+from classify.judging.aggregate import DEFAULT_RULE, aggregate, auc, choose_aggregation, choose_threshold
+from classify.judging.judge import needed_faces
+from classify.models.network import FaceNet, ModelOptions, build, load_torch, resized, save_checkpoint, versions
 from classify.score import ScoreOptions, score_crops
-from classify.verdict import needed_faces
-from data.augment import AugmentOptions
-from data.batches import Batches, EpochOrder, InOrder
-from data.blend import landmarks
-from extract.faces import pick_device
-from extract.layouts import thing_of
+from classify.training.dataset import Material, crops_record
+from classify.training.dataset import material as read_material
+from classify.training.dataset import methods_of, partners, parts_of
+from classify.training.recipes import RECIPES, TrainOptions, defaults
+from data.loading.augment import AugmentOptions
+from data.loading.batches import Batches, EpochOrder, InOrder
+from data.loading.self_blending import landmarks
+from extract.faces.detector import pick_device
+from extract.layouts.base import thing_of
 from pipeline.errors import CheckpointError, OutOfMemoryError, SplitError, command
 from pipeline.options import add_flags, as_record, from_flags
 from pipeline.tables import write_json
@@ -175,7 +175,7 @@ def _fit(net: FaceNet, card: dict, material: Material, out: Path, run: Path, tra
     """Run the epochs, leave the best one's weights in `net`, return its number from 1."""
     import torch
 
-    from classify.learner import Learner, trainer
+    from classify.training.module import Learner, trainer
 
     labels = material.train["label"].to_numpy()
     weights = [len(labels) / (2 * int((labels == label).sum())) for label in (0, 1)]

@@ -10,13 +10,13 @@ from typing import Any, Callable, Iterable
 
 from pipeline.errors import OptionsError, PipelineError, VideoError, command, fail
 
-SHIPPED = Path(__file__).with_name("detector.safetensors")  # what judges where no model is named
+SHIPPED = Path(__file__).parent / "release" / "detector.safetensors"  # judges where no --model is named
 BAR = 24  # characters of a full bar
 LONGEST_FACT = 200  # characters of a line; --json has all that was kept
 
 
 def line(verdict) -> str:
-    """One line for people. verdict: a classify.verdict.Verdict."""
+    """One line for people. verdict: a classify.judging.judge.Verdict."""
     score = "no score" if verdict.score is None else f"score {verdict.score:.3f} (fake from {verdict.threshold:.3f})"
     why = f": {verdict.reason}" if verdict.verdict == "undecided" or verdict.people else ""
     damage = f" of {verdict.n_asked} asked" if verdict.n_asked != verdict.n_read else ""
@@ -75,7 +75,7 @@ def judge_each(paths: Iterable[str], judge: Callable[[str], Any], lines: Callabl
 
     lines: what to print for people of a Verdict; None prints JSON. thing: what a folder here has none of.
     """
-    from classify.verdict import as_object
+    from classify.judging.judge import as_object
 
     failed = 0
     for path in paths:
@@ -113,14 +113,14 @@ def judge_for(arguments: argparse.Namespace, below: Callable[[list[str]], list[s
 
     Raises CheckpointError and OptionsError, what can be known at once before seconds of imports.
     """
-    from classify.card import read_card
+    from classify.models.card import read_card
 
     read_card(arguments.model)
     paths = below(arguments.paths)
     one_each(arguments, paths, thing)
     import torch
 
-    from classify.verdict import Judge
+    from classify.judging.judge import Judge
 
     # A clip's few faces gain hardly anything from more, and beside a busy process threads wait seconds for each other.
     torch.set_num_threads(1)
@@ -143,27 +143,27 @@ def one_each(arguments: argparse.Namespace, paths: list[str], thing: str) -> Non
         if len(paths) != 1:
             raise OptionsError(f"--{name} is one file and these are {len(paths)} {thing}s: name one")
         if name == "annotate":
-            from classify.annotate import check_annotate
+            from classify.judging.annotate import check_annotate
 
             check_annotate(target, paths[0])
         elif name == "report":
-            from reports.sheet import check_report
+            from classify.judging.sheet.page import check_report
 
             check_report(target)
 
 
 def explained(judge, arguments: argparse.Namespace) -> Callable[[str], Any]:
     """A function path -> Verdict that also writes the sheet, and the clip with its boxes, that were asked for."""
-    from classify.evidence import gather
+    from classify.judging.evidence import gather
 
     def judged(path: str):
         evidence = gather(judge, path, pictures=arguments.report is not None)
         if arguments.report:
-            from reports.sheet import write_sheet
+            from classify.judging.sheet.page import write_sheet
 
             write_sheet(arguments.report, evidence, shipped=arguments.model == SHIPPED)
         if getattr(arguments, "annotate", None):
-            from classify.annotate import annotate
+            from classify.judging.annotate import annotate
 
             annotate(arguments.annotate, evidence)
         return evidence.verdict
@@ -185,7 +185,7 @@ def main(argv: list[str] | None = None) -> int:
 
     paths, judge = judge_for(arguments, clips, "clip")
     if arguments.csv:
-        from classify.batch import judge_to_csv
+        from classify.judging.csv_output import judge_to_csv
 
         return judge_to_csv(arguments, paths, judge, "clip")
 

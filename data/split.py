@@ -15,8 +15,9 @@ auto       the first of identity, source, video that the corpus allows; of pictu
 Files with the same bytes (copies.csv beside an index of pictures) are in one part: given parts lose those of train that
 val or test has too, and those of val that test has.
 
-data/groups.py says what hangs together, data/divide.py puts groups into parts, data/copies.py takes copies out of given
-parts, data/audit.py checks the result.
+data/splitting/groups.py says what hangs together, data/splitting/divide.py puts groups into parts,
+data/splitting/duplicates.py takes copies out of given
+parts, data/splitting/audit.py checks the result.
 """
 from __future__ import annotations
 
@@ -28,12 +29,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.audit import audit, copies_across, warnings
-from data.copies import Copied, without_copies
-from data.divide import divide
-from data.groups import Row, content_of, source_video
+from data.splitting.audit import audit, copies_across, warnings
+from data.splitting.divide import divide
+from data.splitting.duplicates import Copied, without_copies
+from data.splitting.groups import Row, content_of, source_video
 from extract.corpus import grouping
-from extract.layouts import thing_of
+from extract.layouts.base import thing_of
 from pipeline.errors import SplitError, command
 from pipeline.options import add_flags, as_record, from_flags, option
 from pipeline.tables import COPIES, INDEX, SPLIT, read_table, write_json, write_table

@@ -17,12 +17,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from extract.archive import is_archive, listed, unpacked
-from extract.celeb import celeb
-from extract.dfdc import dfdc
-from extract.faceforensics import faceforensics
-from extract.images import across, copies, images
-from extract.layouts import IMAGE_SUFFIXES, Corpus, counted, folders, is_picture, left_out, read_csv, row, thing_of
+from extract.layouts.archive import is_archive, listed, unpacked
+from extract.layouts.base import IMAGE_SUFFIXES, Corpus, counted, folders, is_picture, left_out, read_csv, row, thing_of
+from extract.layouts.celebdf import celeb
+from extract.layouts.dfdc import dfdc
+from extract.layouts.faceforensics import faceforensics
+from extract.layouts.image_folders import across, copies, images
 from pipeline.errors import CorpusError, command
 from pipeline.storage import Remote, place
 from pipeline.tables import COPIES, INDEX, write_table

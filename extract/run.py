@@ -21,9 +21,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from extract.faces import DETECTOR, FaceOptions, WholeFrame, make_cascade, pick_device
-from extract.frames import FrameOptions
-from extract.layouts import thing_of
+from extract.decoding.sampling import FrameOptions
+from extract.faces.detector import DETECTOR, FaceOptions, WholeFrame, make_cascade, pick_device
+from extract.layouts.base import thing_of
 from extract.store import Store, stamps_below, store_at
 from pipeline.errors import PipelineError, VideoError, command
 from pipeline.options import add_flags, as_record, from_flags, option
@@ -75,7 +75,7 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
     if faces.crop == "auto":
         faces = replace(faces, crop="whole" if pictures else "face")
     if pictures and faces.crop == "whole":
-        from extract.whole import extract_whole
+        from extract.whole_images import extract_whole
 
         return extract_whole(root, index, out, _options(root, index, frames, faces), run, progress)
     part, parts = map(int, (run.shard or "1/1").split("/"))
@@ -136,7 +136,7 @@ def _workers(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions,
     workers = min(most if run.workers is None else run.workers, n_todo)
     served = None
     if device != "cpu" and workers:
-        from extract.served import DetectorServer
+        from extract.faces.gpu_server import DetectorServer
 
         server = stack.enter_context(DetectorServer(make_cascade(faces, device)))
         served = server.address, server.key
@@ -150,7 +150,7 @@ def _stamp(stamp_of, video_id: str, original: dict[str, str]) -> list | None:
 
 
 def _write_tables(out: Path, index, rows: dict[str, dict], options: dict) -> None:
-    from extract.sheet import write_sheet
+    from extract.contact_sheet import write_sheet
 
     labels = dict(zip(index["video_id"], index["label"]))
     write_json(out / "options.json", options)
@@ -184,12 +184,12 @@ def _start_worker(root: Path, store: Store, frames: FrameOptions, faces: FaceOpt
     """served: address and key of a DetectorServer; without one the worker has a detector of its own."""
     import cv2
 
-    from extract.faces import Detector
+    from extract.faces.detector import Detector
 
     cv2.setNumThreads(0)  # a worker a core: more threads only wait for each other
     cascade = None
     if served:
-        from extract.served import RemoteCascade
+        from extract.faces.gpu_server import RemoteCascade
 
         cascade = RemoteCascade(*served)
     else:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
 
-from extract.faces import Detector, Face, WholeFrame, crop_square, overlap
-from extract.frames import Clip, Frame, FrameOptions
-from extract.layouts import is_picture
-from extract.pictures import Still, whole_square
-from extract.tracks import face_colours, set_tracks
+from extract.decoding.image import Still, whole_square
+from extract.decoding.sampling import Clip, Frame, FrameOptions
+from extract.faces.detector import Detector, Face, WholeFrame, crop_square, overlap
+from extract.faces.tracks import face_colours, set_tracks
+from extract.layouts.base import is_picture
 
 if TYPE_CHECKING:
     import numpy as np

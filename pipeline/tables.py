@@ -93,8 +93,9 @@ VIDEO_SCORES = {
     "score": "float64",     # P(fake) aggregated over frames; missing where the verdict is undecided for want of faces
     "verdict": "str",       # real, fake, undecided
 }
-ALTERED_SCORES = {"alteration": "str", **VIDEO_SCORES}  # of test videos whose crops were altered (classify.alter)
-DEMO_MARK = "DEMO.txt"    # a corpus that holds this file was drawn by pipeline.demo; pages made from it say so
+# Of test videos whose crops were altered (classify.evaluation.corruptions).
+ALTERED_SCORES = {"alteration": "str", **VIDEO_SCORES}
+DEMO_MARK = "DEMO.txt"    # a corpus that holds this file was drawn by data.demo.make; pages made from it say so
 SORT_KEYS = ("video_id", "frame", "face")
 
 

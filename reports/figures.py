@@ -7,9 +7,21 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from classify.bootstrap import exact
-from classify.metrics import curves
-from reports.style import FAKE, FEW, OTHER, REAL, SIZE_IN, STYLE, Drawn, axes_of, figure_of, files_of, unit_square
+from classify.evaluation.bootstrap import exact
+from classify.evaluation.metrics import curves
+from classify.judging.sheet.style import (
+    FAKE,
+    FEW,
+    OTHER,
+    REAL,
+    SIZE_IN,
+    STYLE,
+    Drawn,
+    axes_of,
+    figure_of,
+    files_of,
+    unit_square,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +33,8 @@ def draw_all(metrics: dict[str, Any], rows: pd.DataFrame, faces: pd.DataFrame, e
              best_epoch: int | None = None) -> dict[str, Drawn | str]:
     """Every figure of the report: name -> its files, or a sentence that says why it cannot be drawn.
 
-    metrics: of `classify.metrics.evaluate`. rows: videos of the part (`videos_of`); faces: their frame scores, with
+    metrics: of `classify.evaluation.metrics.evaluate`. rows: videos of the part (`videos_of`); faces: their frame
+    scores, with
     `label` and `score`. epochs: the training's table, None where there is none.
     """
     judged, threshold, things = rows[rows["judged"]], metrics["threshold"], metrics["thing"] + "s"
@@ -139,7 +152,7 @@ def calibration(reliability: dict[str, Any], name: str) -> Drawn:
     """Share of fakes against score, one mark per bin with n beside it.
 
     Videos and pictures get an exact 95 % interval per bin, as if they were independent; frames of one clip are not, so
-    theirs would be far too narrow. Shares whose classes weigh alike (reports.quality) count nothing, and get none.
+    theirs would be far too narrow. Shares whose classes weigh alike (reports.cross_corpus) count nothing, and get none.
     """
     figure, axes = axes_of(f"Calibration: do scores mean what they say?\nn = {reliability['n']} {name}")
     axes.plot([0, 1], [0, 1], ":", color=OTHER, lw=1, label="scores that are shares")
@@ -159,7 +172,8 @@ def calibration(reliability: dict[str, Any], name: str) -> Drawn:
 
 @matplotlib.rc_context(STYLE)
 def robustness(summaries: list[dict[str, Any]], things: str, altered: str = "crops") -> Drawn:
-    """AUC, and shares called FAKE, under each alteration (of classify.robustness), a line each, unaltered on top.
+    """AUC, and shares called FAKE, under each alteration (of classify.evaluation.robustness), a line each, unaltered
+    on top.
 
     things: what was judged; altered: what of it, stored crops or whole frames.
     """

@@ -7,7 +7,8 @@
     OUT/report/sheets/       the evidence on the worst false calls, a page each, opened from the report
 
 It needs tables and stored crops only, the sheets the model and the videos too; where those are gone it says so. Same
-tables, crops and videos, same bytes. The numbers come from classify.metrics, .worst and .against; this module and
+tables, crops and videos, same bytes. The numbers come from classify.evaluation.metrics, .worst and .against; this
+module and
 findings.py put them into words and tables.
 """
 from __future__ import annotations
@@ -19,18 +20,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from classify.judging import sheet
 from pipeline.errors import TableError, command
 from pipeline.options import add_flags, from_flags, option
 from pipeline.storage import place
 from pipeline.tables import ALTERED_SCORES, VIDEO_SCORES, read_table, write_bytes, write_json, write_table
 from reports.findings import WORDS, findings
-from reports.run import PART, Run, outcomes, parts, read_card, read_run, warnings
+from reports.run_tables import PART, Run, outcomes, parts, read_card, read_run, warnings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from reports.style import Drawn
+    from classify.judging.sheet.style import Drawn
 
+SHEET = Path(sheet.__file__).parent  # its base.css is the report's, too
 SHOWN_ROWS = 100   # of a table on the page; what is left out is counted, and is in the CSV files
 METRICS_AGAINST = ("accuracy", "balanced_accuracy", "auc", "recall", "precision", "eer", "log_loss")
 SHOWN_FACES = 40   # false calls with a face: some 5 KB each
@@ -53,7 +56,8 @@ class ReportOptions:
     against: str | None = option(None, "folder (OUT) of an earlier run to compare with, on the test videos of both")
     sheets: int = option(8, "worst false calls that get a sheet of evidence, some seconds each; 0 for none")
 
-    robust: bool = option(False, "tell how the model bears altered crops, of scores/altered.csv (classify.robustness)")
+    robust: bool = option(False, "tell how the model bears altered crops, of "
+                                 "scores/altered.csv (classify.evaluation.robustness)")
 
     def __post_init__(self) -> None:
         if self.sheets < 0:
@@ -66,12 +70,12 @@ def write_report(out: Path, options: ReportOptions = ReportOptions(), corpus: An
     corpus: what the run was extracted from, for the sheets; None where that is not known.
     Raises TableError where a table is missing, damaged or contradicts another.
     """
-    from classify.metrics import evaluate, to_rows, videos_of
-    from classify.robustness import summaries
-    from classify.worst import false_calls, methods, people
+    from classify.evaluation.errors import false_calls, methods, people
+    from classify.evaluation.metrics import evaluate, to_rows, videos_of
+    from classify.evaluation.robustness import summaries
+    from classify.judging.sheet.style import UNSAID
+    from reports.error_sheets import write_sheets
     from reports.figures import draw_all
-    from reports.sheets import write_sheets
-    from reports.style import UNSAID
 
     run = read_run(out)
     threshold = float(run.card["threshold"])
@@ -109,8 +113,8 @@ def write_report(out: Path, options: ReportOptions = ReportOptions(), corpus: An
 
 def compared(rows: pd.DataFrame, earlier: Path, thing: str) -> dict[str, Any]:
     """The comparison of `rows` (of `videos_of`) with the run in folder `earlier`. Raises TableError."""
-    from classify.against import against
-    from classify.metrics import videos_of
+    from classify.evaluation.metrics import videos_of
+    from classify.evaluation.paired import against
 
     card = read_card(earlier)
     there = videos_of(read_table(earlier / "scores" / "videos.csv", VIDEO_SCORES), PART, float(card["threshold"]))
@@ -122,13 +126,14 @@ def compared(rows: pd.DataFrame, earlier: Path, thing: str) -> dict[str, Any]:
 
 def render(run: Run, metrics: dict[str, Any], rows: pd.DataFrame, wrong: list[dict[str, Any]],
            figures: dict[str, Drawn | str], options: ReportOptions) -> str:
-    """The page as HTML text; rows as of `classify.metrics.videos_of`, wrong as of `classify.worst.false_calls`, figures
+    """The page as HTML text; rows as of `classify.evaluation.metrics.videos_of`, wrong as of
+    `classify.evaluation.errors.false_calls`, figures
     as of `reports.figures.draw_all`."""
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
                                      undefined=jinja2.StrictUndefined,
-                                     loader=jinja2.FileSystemLoader(Path(__file__).parent))
+                                     loader=jinja2.FileSystemLoader([Path(__file__).parent, SHEET]))
     environment.filters["number"] = show_number
     template = environment.get_template("page.html")
     audit = {key: value for key, value in run.audit.items() if key != "warnings"}

@@ -15,11 +15,11 @@ from fastapi.openapi.utils import get_openapi
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from serve import problems
+from serve.counters import as_text
 from serve.desk import Desk
 from serve.docs import as_page, described
 from serve.guard import Guard
 from serve.judgement import ENDED, Judgement
-from serve.metrics import as_text
 from serve.options import ServeOptions
 from serve.problems import Problem
 from serve.sniff import KINDS
@@ -45,7 +45,7 @@ def make_app(model: Path, options: ServeOptions) -> FastAPI:
 
     model: path of a checkpoint.
     """
-    from classify.card import read_card
+    from classify.models.card import read_card
     from classify.video import SHIPPED
 
     card = read_card(model)

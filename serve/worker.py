@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
-    from classify.verdict import Verdict
+    from classify.judging.judge import Verdict
 
 NO_MEMORY = "judging it needs more memory than the server allows"
 OF_MEMORY = ("allocate memory", "Insufficient memory", "MemoryError")  # as OpenCV, FFmpeg, torch and Pillow say it
@@ -82,8 +82,8 @@ def _judge(pipe: Connection, model: str, device: str):
     import jinja2  # noqa: F401
     import numpy as np
 
-    from classify.heat import heat_maps
-    from classify.verdict import Judge
+    from classify.judging.attribution import heat_maps
+    from classify.judging.judge import Judge
 
     def tell(state: str, n_frames: int) -> None:
         if pipe.poll():
@@ -128,8 +128,8 @@ def _answer(judge: Any, task: Task, shipped: bool) -> tuple:
 
 def _judged(judge: Any, task: Task, shipped: bool) -> Verdict:
     """The verdict, its sheet written. A full disk costs the sheet, not the verdict."""
-    from classify.evidence import gather
-    from reports.sheet import render
+    from classify.judging.evidence import gather
+    from classify.judging.sheet.page import render
 
     evidence = gather(judge, task.path)
     evidence = dataclasses.replace(evidence, verdict=dataclasses.replace(evidence.verdict, path=task.name))

@@ -31,7 +31,7 @@ def shared():
 @pytest.fixture(scope="session")
 def demo_corpus(tmp_path_factory) -> Path:
     """Six drawn people in three groups, one real clip and one fake of each: 12 clips of 4 s."""
-    from pipeline.demo import DemoOptions, make_demo
+    from data.demo.make import DemoOptions, make_demo
 
     root = tmp_path_factory.mktemp("corpus") / "demo"
     make_demo(root, DemoOptions(identities=6, clips=1, seconds=4, fps=5, width=256, height=192))

@@ -27,13 +27,13 @@ def test_every_option_of_a_command_can_be_given_to_make():
     """The lists in the Makefile are the fields of the options that the stages read."""
     import dataclasses
 
-    from classify.model import ModelOptions
-    from classify.recipes import TrainOptions
+    from classify.models.network import ModelOptions
     from classify.score import ScoreOptions
-    from data.augment import AugmentOptions
+    from classify.training.recipes import TrainOptions
+    from data.loading.augment import AugmentOptions
     from data.split import SplitOptions
-    from extract.faces import FaceOptions
-    from extract.frames import FrameOptions
+    from extract.decoding.sampling import FrameOptions
+    from extract.faces.detector import FaceOptions
     from extract.run import RunOptions
     from reports.page import ReportOptions
 
@@ -66,7 +66,7 @@ def test_framework_tensorflow_trains_on_keras_and_all_that_follows_judges_with_i
     asked = "-n", f"OUT={tmp_path}/out", f"CORPUS={tmp_path}"
     status, said, errors = make("report", *asked, "FRAMEWORK=tensorflow", "EPOCHS=2")
     assert status == 0, errors
-    assert "classify.keras_train --out" in said and "classify.train " not in said
+    assert "classify.training.keras --out" in said and "classify.train " not in said
     assert re.search(rf"classify.score .*--model {tmp_path}/out/model/model.keras", said)
     for torch in ("FRAMEWORK=torch", "EPOCHS=2"):
         said = make("report", *asked, torch)[1]

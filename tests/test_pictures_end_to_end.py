@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from classify import ensemble, image, score, train
+from classify import image, score, train
+from classify.training import ensemble
 from data import split
 from extract import corpus, run
 from pipeline.tables import FRAME_SCORES, SPLIT, VIDEO_SCORES, VIDEOS, read_table

@@ -16,20 +16,14 @@ def tracked():
     return done.stdout.splitlines()
 
 
-def test_the_tree_names_every_module_and_nothing_else():
+def test_the_tree_names_every_folder_and_nothing_else():
     block = re.search(r"```tree\n(.*?)```", README, re.S)[1]
-    named, folder = set(), ""
+    named, path = set(), []
     for line in block.splitlines():
-        name = line.split()[0]
-        if not line.startswith(" "):
-            folder = name if name.endswith("/") else ""
-            named.add(name)
-        else:
-            named.add(folder + name)
-    files = [f for f in tracked() if not f.startswith((".", "tests/")) and not f.endswith("__init__.py")]
-    packages = {f.split("/")[0] + "/" for f in files if "/" in f}
-    assert {n for n in named if not n.endswith("/")} == set(files)
-    assert {n for n in named if n.endswith("/")} == packages | {"tests/"}
+        path[(len(line) - len(line.lstrip())) // 2:] = [line.split()[0]]
+        named.add("".join(path))
+    packages = {f.removesuffix("__init__.py") for f in tracked() if f.endswith("__init__.py") if "/" in f}
+    assert named == packages | {"tests/"}
 
 
 def test_every_make_target_in_the_readme_exists():

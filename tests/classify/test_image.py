@@ -12,13 +12,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from classify import image
-from classify.facts import facts_of, jpeg_quality
-from classify.model import ModelOptions, build, save_checkpoint, scores_of
+from classify.judging.file_metadata import facts_of, jpeg_quality
+from classify.judging.judge import Judge, decide
+from classify.models.network import ModelOptions, build, save_checkpoint, scores_of
 from classify.score import video_scores
-from classify.verdict import Judge, decide
 from classify.video import fact_lines
-from extract.faces import FaceOptions
-from extract.frames import FrameOptions
+from extract.decoding.sampling import FrameOptions
+from extract.faces.detector import FaceOptions
 from pipeline.options import as_record
 
 SIZE = 32
@@ -233,7 +233,7 @@ class TestFacts:
         """And without the extra there is only what stands in the file."""
         Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg")
         sign(tmp_path / "a.jpg", tmp_path / "b.jpg", elsewhere="http://127.0.0.1:9/none")
-        monkeypatch.setattr("classify.facts._has_c2pa", lambda path: True)
+        monkeypatch.setattr("classify.judging.file_metadata._has_c2pa", lambda path: True)
         assert "must fetch" in facts_of(tmp_path / "b.jpg")["credentials"]["signature"]
         monkeypatch.setitem(sys.modules, "c2pa", None)
         said = facts_of(tmp_path / "b.jpg")

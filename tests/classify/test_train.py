@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 import torch
 
-from classify import learner
-from classify.material import _same_crops
-from classify.model import ModelOptions, build, load_checkpoint, read_card, resized
-from classify.recipes import RECIPES, TrainOptions
+from classify.models.network import ModelOptions, build, load_checkpoint, read_card, resized
 from classify.score import ScoreOptions
 from classify.train import choices, main, train
-from data.augment import AugmentOptions
+from classify.training import module
+from classify.training.dataset import _same_crops
+from classify.training.recipes import RECIPES, TrainOptions
+from data.loading.augment import AugmentOptions
 from pipeline.errors import CheckpointError, OptionsError, OutOfMemoryError, SplitError
 from pipeline.tables import FACES, INDEX, SPLIT, read_table, write_json, write_table
 from tests.crops import write_noise_crops
@@ -49,7 +49,7 @@ def test_a_difference_that_is_there_is_learned_and_the_checkpoint_carries_what_i
 
 
 def test_both_classes_weigh_the_same_in_the_loss(out):
-    from classify.learner import Learner
+    from classify.training.module import Learner
 
     learner = Learner(torch.nn.Identity(), (2.0, 2 / 3), pd.DataFrame(), TrainOptions(), AugmentOptions(),
                       out / "x.csv")
@@ -74,7 +74,7 @@ def test_a_resumed_run_is_the_undisturbed_run(out):
 
 def test_an_epoch_that_was_no_better_is_not_trained_again_on_resuming(out, monkeypatch):
     flags, ranks = ["--out", str(out), "--patience", "0", *FLAGS], iter([.9, .8, .7])
-    monkeypatch.setattr(learner, "_rank", lambda *_: next(ranks))
+    monkeypatch.setattr(module, "_rank", lambda *_: next(ranks))
     assert main([*flags, "--epochs", "2"]) == 0
     kept = {name: torch.load(out / "model" / "run" / f"{name}.ckpt", weights_only=True)["epoch"]
             for name in ("best", "last")}
@@ -146,7 +146,7 @@ def test_validation_of_one_class_is_said_aloud_and_gives_no_auc(out, capsys):
 
 def frozen_and_learned(monkeypatch, out, model=SMALL, **options):
     """Names of the backbone's tensors that changed during each epoch."""
-    from classify.learner import Learner
+    from classify.training.module import Learner
 
     states = []
     start, end = Learner.on_train_epoch_start, Learner.on_train_epoch_end
@@ -196,14 +196,14 @@ def broken(graph, inputs):
 @pytest.mark.parametrize("backend", ["eager", broken])
 def test_a_network_compiled_for_training_keeps_its_names_and_learns_the_same(out, monkeypatch, backend):
     """Through freezing, averaged weights and a last batch that is smaller; also where compiling fails."""
-    from classify import learner
+    from classify.training import module
 
     options = TrainOptions(epochs=2, head_epochs=1, ema=0.9, lr=1e-3)
     train(out, SMALL, options, AugmentOptions(), HERE)
     made = out / "model" / "model.safetensors", out / "model" / "epochs.csv"
     plain = [path.read_bytes() for path in made]
     compiler, compiled = torch.compile, []
-    monkeypatch.setattr(learner, "_compiles", lambda device: True)
+    monkeypatch.setattr(module, "_compiles", lambda device: True)
     monkeypatch.setattr(torch, "compile", lambda function: compiled.append(function) or compiler(
         function, backend=backend))
     with torch._dynamo.config.patch(suppress_errors=False):  # put back after the test

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from classify import video
-from classify.verdict import MIN_FACES, decide
+from classify.judging.judge import MIN_FACES, decide
 from tests.clips import write_clip
 
 CARD = {"aggregation": "mean", "threshold": 0.4}
@@ -32,8 +32,8 @@ def test_a_score_at_the_threshold_is_fake_and_one_below_is_real():
 
 @pytest.mark.parametrize("n", range(MIN_FACES))
 def test_too_few_faces_are_undecided_with_the_count_and_without_a_score(n):
-    verdict, score, reason = decide([0.9] * n, CARD, 5)
-    assert (verdict, score) == ("undecided", None) and ("no face in 5" if n == 0 else f"only {n} of 5") in reason
+    judge, score, reason = decide([0.9] * n, CARD, 5)
+    assert (judge, score) == ("undecided", None) and ("no face in 5" if n == 0 else f"only {n} of 5") in reason
 
 
 def test_a_clip_is_one_line_with_verdict_score_and_frames(judge, demo_corpus):
@@ -57,10 +57,10 @@ def test_a_short_clip_is_judged_on_five_frames_and_the_json_says_all(judge, demo
 
 def test_a_clip_gets_the_score_that_its_extracted_crops_got(judge, demo_run, demo_corpus, monkeypatch):
     """Judging crops and scores with the same functions as extraction and scoring."""
-    from classify import verdict
+    from classify.judging import judge as judging
     from pipeline.tables import VIDEO_SCORES, read_table
 
-    monkeypatch.setattr(verdict, "MIN_FRAMES", 1)  # so that both look at the same frames
+    monkeypatch.setattr(judging, "MIN_FRAMES", 1)  # so that both look at the same frames
     scored = read_table(demo_run / "scores" / "videos.csv", VIDEO_SCORES)
     for row in scored.itertuples():
         _, [line], _ = judge(demo_corpus / row.video_id, "--json")

@@ -6,11 +6,11 @@ import json
 import pandas as pd
 import pytest
 
-from data.audit import audit
 from data.split import SplitOptions, describe, main, split_corpus, split_hash
-from extract.celeb import celeb
-from extract.faceforensics import faceforensics
-from extract.layouts import row
+from data.splitting.audit import audit
+from extract.layouts.base import row
+from extract.layouts.celebdf import celeb
+from extract.layouts.faceforensics import faceforensics
 from pipeline.errors import SplitError
 from pipeline.tables import INDEX, SPLIT, read_table, write_table
 

@@ -7,9 +7,9 @@ import os
 import pytest
 
 from extract import corpus as module
-from extract import dfdc
-from extract.celeb import celeb
 from extract.corpus import find_corpus, grouping, main
+from extract.layouts import dfdc
+from extract.layouts.celebdf import celeb
 from pipeline.errors import CorpusError
 from pipeline.tables import INDEX, read_table
 

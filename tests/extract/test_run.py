@@ -11,8 +11,8 @@ import cv2
 import pytest
 
 from extract import corpus, run, store
-from extract.faces import FaceOptions
-from extract.frames import FrameOptions
+from extract.decoding.sampling import FrameOptions
+from extract.faces.detector import FaceOptions
 from pipeline.errors import PipelineError
 from pipeline.tables import FACES, INDEX, VIDEOS, read_table
 

@@ -8,8 +8,8 @@ import pytest
 
 from extract import corpus, run
 from extract.corpus import find_corpus
-from extract.faces import FaceOptions
-from extract.frames import FrameOptions
+from extract.decoding.sampling import FrameOptions
+from extract.faces.detector import FaceOptions
 from pipeline import storage
 from pipeline.tables import INDEX, VIDEOS, read_table, write_table
 from tests import s3 as server

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from extract.faces import Detector, Face, FaceOptions, overlap
-from extract.frames import FrameOptions
+from extract.decoding.sampling import FrameOptions
+from extract.faces.detector import Detector, Face, FaceOptions, overlap
 from extract.video import CHECK, Known, extract_video, known_faces
 from tests.clips import write_clip
 

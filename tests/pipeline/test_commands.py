@@ -81,7 +81,7 @@ def test_a_video_error_keeps_its_status_across_processes():
 
 
 @pytest.mark.parametrize("module", ["extract.corpus", "extract.run", "data.split", "classify.video", "classify.image",
-                                    "reports.page", "pipeline.demo"])
+                                    "reports.page", "data.demo.make"])
 def test_help_loads_nothing_heavy(module):
     code = (f"import sys, runpy; sys.argv = ['x', '--help']\ntry: runpy.run_module({module!r}, run_name='__main__')\n"
             "except SystemExit: pass\n"

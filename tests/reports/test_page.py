@@ -16,7 +16,7 @@ import pytest
 from pipeline.errors import TableError
 from pipeline.tables import ALTERED_SCORES, FRAME_SCORES, INDEX, SPLIT, VIDEO_SCORES, VIDEOS, write_json, write_table
 from reports.page import ReportOptions, main, write_report
-from reports.run import read_run
+from reports.run_tables import read_run
 
 ODD = '<b>&"\'.mp4'
 CARD = {"model_id": "resnet50-1a2b3c4d", "backbone": "resnet50", "aggregation": "mean_logit", "threshold": .5,

@@ -1,0 +1,1 @@
+"""Score held-out videos and measure how good the scores are."""

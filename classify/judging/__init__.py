@@ -1,0 +1,1 @@
+"""Turn the frames of one file into a verdict, and explain it."""

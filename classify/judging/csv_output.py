@@ -1,0 +1,227 @@
+"""`--csv out.csv`: many clips judged to a table, a row each, which a killed run goes on with.
+
+A row is written as soon as its clip is judged and is kept while the file's size and time of change stay what they were,
+one that could not be read too: remove its row to try again. Rows of other files stay where they are, rows of one run
+come as they finish: on a CPU each core judges a clip of its own. All rows are one model's. Where a folder tells what is
+fake, `recall_lines` say how much of each method was found.
+"""
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import io
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import IO, Any, Callable, Iterable, Iterator, Sequence
+
+from classify.video import printable
+from extract.store import stamp_of
+from pipeline.errors import CorpusError, TableError, VideoError, fail
+from pipeline.parallel import WorkerDied, cpu_count, map_unordered
+from pipeline.tables import write_bytes
+
+COLUMNS = ("path", "verdict", "score", "probability", "threshold", "reason", "n_asked", "n_read", "n_faces",
+           "people",                 # how many were judged where several were, else empty
+           "model", "error",         # error: why there is no verdict, else empty
+           "size_bytes", "mtime_ns")  # of the file when it was judged, empty where it could not be asked
+VERDICTS = ("fake", "undecided", "real")
+CODEC: Any = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}  # names may hold odd bytes
+
+Row = dict[str, str]
+
+
+def judge_to_csv(arguments: Any, paths: Sequence[str], judge: Any, thing: str) -> int:
+    """The command: judge the files and folders asked for, print what was found, return the exit status.
+
+    arguments: of classify.video.add_judge_flags. paths: what their `paths` stand for. judge: a
+    classify.judging.judge.Judge.
+    """
+    def judged(todo: list[str]) -> Iterator[tuple[str, Any]]:
+        workers = arguments.workers
+        if workers is None:
+            workers = cpu_count() if judge.device == "cpu" else 0
+        if min(workers, len(todo)) < 2:  # this process has the model already
+            return map_unordered(judge_one, todo, 0, take, (judge, thing))
+        return map_unordered(judge_one, todo, workers, start_worker, (arguments.model, judge.device, thing))
+
+    rows = judge_all(paths, judged, judge.card["model_id"], arguments.csv, thing)
+    print("\n".join([summary(rows, arguments.csv, thing),
+                     *recall_lines(rows, labels_below(arguments.paths), thing)]))
+    return int(any(row["error"] for row in rows))
+
+
+def judge_all(paths: Sequence[str], judged: Callable[[list[str]], Iterable[tuple[str, Any]]], model_id: str,
+              table: Path, thing: str) -> list[Row]:
+    """Judge what has no row yet and return the rows of `paths`, progress and errors on stderr.
+
+    judged: paths -> (path, its classify.judging.judge.Verdict or what was raised) in any order, as of map_unordered.
+    thing:
+    "clip" or "picture", for the lines.
+    Raises TableError where `table` is something else or another model's, or is being written to.
+    """
+    from tqdm import tqdm
+
+    paths = list(dict.fromkeys(paths))
+    with _opened(table, model_id, set(paths)) as (rows, file):
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        todo = [path for path in paths if path not in rows]
+        with tqdm(total=len(paths), initial=len(paths) - len(todo), unit=thing, file=sys.stderr) as bar:
+            for path, found in judged(todo):
+                rows[path] = _row(path, found, model_id)
+                writer.writerow(rows[path])
+                file.flush()
+                if rows[path]["error"]:
+                    with bar.external_write_mode(file=sys.stderr):
+                        fail(f"{printable(path)}: {rows[path]['error']}")
+                bar.update()
+    return [rows[path] for path in paths]
+
+
+_judge: dict[str, Any] = {}  # of a worker, or of this process
+
+
+def start_worker(model: Path, device: str, thing: str) -> None:
+    """What judges in a process of its own: one model, one thread."""
+    import cv2
+    import torch
+
+    from classify.judging.judge import Judge
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    take(Judge(model, device), thing)
+
+
+def take(judge: Any, thing: str) -> None:
+    """`judge_one` judges with this Judge from now on."""
+    _judge["one"] = judge.judge if thing == "clip" else lambda path: judge.judge_picture(path)[0]
+
+
+def judge_one(path: str) -> Any:
+    """The Verdict on a file. Raises VideoError."""
+    if os.path.isdir(path):
+        raise VideoError("nothing to judge in this folder")
+    return _judge["one"](path)
+
+
+def summary(rows: Sequence[Row], table: Path, thing: str) -> str:
+    n = Counter("error" if row["error"] else row["verdict"] for row in rows)
+    told = ", ".join(f"{n[verdict]} {verdict.upper()}" for verdict in VERDICTS)
+    return f"{table}: {len(rows)} {thing}{'s' * (len(rows) != 1)}, {told}, {n['error']} could not be read"
+
+
+def _row(path: str, found: Any, model_id: str) -> Row:
+    """The row of one clip, judged now; empty fields for what is not known. found: its Verdict, or what was raised."""
+    size, mtime = stamp_of(Path(path)) or (None, None)
+    known = {"path": path, "model": model_id, "size_bytes": size, "mtime_ns": mtime}
+    if isinstance(found, (VideoError, WorkerDied)):
+        known["error"] = str(found)
+    elif isinstance(found, Exception):
+        raise found
+    else:
+        said = found.as_json()
+        known.update({name: said[name] for name in COLUMNS if name in said and name != "path"})
+        known["people"] = len(said["people"]) if said["people"] else None
+    return {name: "" if known.get(name) is None else str(known[name]) for name in COLUMNS}
+
+
+@contextlib.contextmanager
+def _opened(table: Path, model_id: str, asked: set[str]) -> Iterator[tuple[dict[str, Row], IO[str]]]:
+    """(rows to keep by path, the file to append to), which nobody else writes to meanwhile."""
+    table.parent.mkdir(parents=True, exist_ok=True)
+    with open(table, "a", **CODEC) as held:
+        _lock(held, table)
+        text = table.read_bytes().decode(CODEC["encoding"], CODEC["errors"])
+        rows = _parsed(text, table)
+        if other := next((row["model"] for row in rows if row["model"] != model_id), None):
+            raise TableError(f"{table} holds verdicts of {other}, and this is {model_id}: name another file")
+        kept = {row["path"]: row for row in rows if row["path"] not in asked or _unchanged(row)}
+        content = io.StringIO()
+        writer = csv.DictWriter(content, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(kept.values())
+        if content.getvalue() != text:  # new, or with rows of changed files, or with a line that was cut off
+            write_bytes(table, content.getvalue().encode(CODEC["encoding"], CODEC["errors"]))
+        with open(table, "a", **CODEC) as file:
+            if not os.path.samestat(os.fstat(held.fileno()), os.fstat(file.fileno())):
+                _lock(file, table)
+            yield kept, file
+
+
+def _lock(file: IO[str], table: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise TableError(f"another run is writing to {table}: wait for it, or name another file") from None
+
+
+def _parsed(text: str, table: Path) -> list[Row]:
+    """The finished rows; a last line that a killed run left unfinished is left out. Raises TableError."""
+    header = ",".join(COLUMNS) + "\n"
+    if header.startswith(text):  # empty, or killed within the first line
+        return []
+    if not text.startswith(header):
+        raise TableError(f"{table} is not a table of verdicts: name another file, this one is left as it is")
+    lines = list(csv.reader(io.StringIO(text)))[1:]
+    if not text.endswith("\n") or len(lines[-1]) != len(COLUMNS):
+        lines.pop()
+    if any(len(line) != len(COLUMNS) for line in lines):
+        raise TableError(f"{table} is damaged: {next(n for n, x in enumerate(lines, 1) if len(x) != len(COLUMNS))}. "
+                         "row has other columns than the first line; remove that row")
+    return [dict(zip(COLUMNS, line)) for line in lines]
+
+
+def _unchanged(row: Row) -> bool:
+    stamp = stamp_of(Path(row["path"]))
+    return stamp is not None and [str(n) for n in stamp] == [row["size_bytes"], row["mtime_ns"]]
+
+
+def labels_below(paths: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """Absolute path -> (label, method) of what the folders among `paths` tell; nothing of one without a layout."""
+    from extract.corpus import find_corpus
+
+    known: dict[str, tuple[int, str]] = {}
+    for path in filter(os.path.isdir, paths):
+        with contextlib.suppress(CorpusError):
+            corpus = find_corpus(path)
+            known.update({os.path.abspath(Path(corpus.root) / row["video_id"]): (row["label"], row["method"])
+                          for row in corpus.rows})
+    return known
+
+
+def recall_lines(rows: Sequence[Row], labels: dict[str, tuple[int, str]], thing: str) -> list[str]:
+    """How many fakes of each method were called FAKE, worst first, and how many reals.
+
+    labels: of `labels_below`. UNDECIDED is not found, and no false alarm; what could not be read is counted apart.
+    Intervals are exact ones, which take clips as independent: those of one person are not, so rather too narrow.
+    """
+    told = [(row, *labels[os.path.abspath(row["path"])]) for row in rows if os.path.abspath(row["path"]) in labels]
+    if not told:
+        return []
+    fakes = {method or "unnamed": [row for row, label, m in told if label and m == method]
+             for method in sorted({method for _, label, method in told if label})}
+    counts = sorted((_counts(name, own) for name, own in fakes.items()), key=lambda c: (c[1] / max(1, c[2]), c[0]))
+    width = max(len(name) for name in [*fakes, "reals"])
+    lines = [f"recall per method, worst first: {thing}s called FAKE of those that could be read (exact 95 % interval)"]
+    lines += [_line(count, width) for count in counts] or ["  n/a: no fake here"]
+    reals = [row for row, label, _ in told if not label]
+    return lines + ["false alarms:", _line(_counts("reals", reals), width) if reals else "  n/a: no real here"]
+
+
+def _counts(name: str, rows: list[Row]) -> tuple[str, int, int, int, int]:
+    """(name, called FAKE, read, UNDECIDED, not read)."""
+    n = Counter("error" if row["error"] else row["verdict"] for row in rows)
+    return name, n["fake"], len(rows) - n["error"], n["undecided"], n["error"]
+
+
+def _line(counts: tuple[str, int, int, int, int], width: int) -> str:
+    from classify.evaluation.bootstrap import exact
+
+    name, called, n, undecided, errors = counts
+    low, high = exact(called, n) if n else (0.0, 1.0)
+    share = f"{called / n:.3f} ({low:.3f} to {high:.3f})" if n else "n/a"
+    rest = [f"{undecided} UNDECIDED"] * bool(undecided) + [f"{errors} could not be read"] * bool(errors)
+    return f"  {name:<{width}}  {called:4d} of {n:4d}  {share}{'  ' + ', '.join(rest) if rest else ''}"

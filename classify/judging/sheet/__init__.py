@@ -1,0 +1,1 @@
+"""The evidence sheet of one file, as a page or as one picture."""

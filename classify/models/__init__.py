@@ -1,0 +1,1 @@
+"""Networks, pretrained weights, and the checkpoint file with its card."""

@@ -1,0 +1,1 @@
+"""The shipped detector, and what makes it."""

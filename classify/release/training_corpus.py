@@ -1,0 +1,134 @@
+"""`make detector`, first step: what the shipped detector learns from, as one table of pictures for the usual stages.
+
+    python -m classify.release.training_corpus --dfdc DIR --photos DIR --out OUT/corpus
+
+DFDC's face crops (Kaggle "deepfake-faces": faces_224/ and metadata.csv, one crop a clip) are taken as they are. Photos
+of other people, real ones only, are cut as the detector's crops will be; their fakes are made in training, by blending
+them with themselves. DFDC's crops hold .80 of an MTCNN box's longer side, about a centre a little lower (median of
+16,202 crops in which MTCNN finds the face); CENTRE takes .845 of it from ours.
+Who is who in DFDC says extract/layouts/dfdc.py.
+"""
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+from extract.layouts.base import IMAGE_SUFFIXES, read_csv
+from extract.layouts.dfdc import people
+from pipeline.errors import CorpusError, VideoError, command
+from pipeline.parallel import cpu_count, map_unordered
+from pipeline.tables import write_bytes
+
+CENTRE = 0.65   # of our crop's side, which is 1.3 box lengths: about what DFDC's crops show
+LEAST_PX = 80   # side of a crop of a photo: below it there is nothing of a blend left to see
+QUALITY = 95    # of the JPEG files of these crops; DFDC's are JPEG too
+
+
+def dfdc_rows(folder: Path) -> list[dict[str, str]]:
+    """Rows path,label,original,target_id of the crops below `folder`, paths relative to it. Raises CorpusError."""
+    table = folder / "metadata.csv"
+    if not table.is_file():
+        raise CorpusError(f"{table} does not exist: --dfdc wants Kaggle's deepfake-faces, faces_224/ and metadata.csv")
+    here = {file.stem for file in (folder / "faces_224").glob("*.jpg")}
+    rows = []
+    for _, cells in read_csv(table, ("videoname", "label", "original")):
+        name, original = Path(cells["videoname"]).stem, Path(cells["original"]).stem
+        if name in here:
+            rows.append({"path": f"faces_224/{name}.jpg", "label": cells["label"].lower(),
+                         "original": f"faces_224/{original}.jpg" if original and cells["label"] == "FAKE" else "",
+                         "target_id": people().get(original or name, "")})
+    if not rows:
+        raise CorpusError(f"{folder / 'faces_224'} holds none of the crops that {table} names")
+    return rows
+
+
+def chosen(folder: Path) -> list[Path]:
+    """One photo of each folder of photos (LFW has one a person), all photos of the top."""
+    by_folder: dict[Path, list[Path]] = {}
+    for file in sorted(folder.rglob("*")):
+        if file.suffix.lower() in IMAGE_SUFFIXES:
+            by_folder.setdefault(file.parent, []).append(file)
+    return [file for place, files in by_folder.items() for file in (files if place == folder else files[:1])]
+
+
+_detector: Any = None  # of a worker
+
+
+def start() -> None:
+    from extract.faces.detector import Detector, FaceOptions
+
+    global _detector
+    _detector = Detector(FaceOptions(), "cpu")
+
+
+def cut(job: tuple[Path, Path]) -> bool:
+    """In a worker: the main face of a photo to a JPEG file. Returns whether there is one that is large enough."""
+    import cv2
+
+    from data.loading.crops import to_input
+    from extract.decoding.image import read_picture
+    from extract.faces.detector import FaceOptions, crop_square
+
+    photo, target = job
+    try:
+        picture = read_picture(photo)
+    except VideoError:
+        return False
+    faces = _detector.detect([picture])[0]
+    if not faces:
+        return False
+    box = faces[0].box
+    whole = round(FaceOptions.margin * float(max(box[2] - box[0], box[3] - box[1])))
+    side = round(whole * CENTRE)
+    if side < LEAST_PX:
+        return False
+    crop = to_input(crop_square(picture, box, FaceOptions(crop_px=whole)), min(224, side), CENTRE)
+    write_bytes(target, cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes())
+    return True
+
+
+def write_corpus(dfdc: Path, photos: list[Path], out: Path) -> dict[str, int]:
+    """Write OUT/corpus.csv with a link to DFDC's crops and the crops of the photos below OUT. Returns counts."""
+    rows = dfdc_rows(dfdc)
+    out.mkdir(parents=True, exist_ok=True)
+    link = out / "dfdc"
+    link.unlink(missing_ok=True)
+    link.symlink_to(dfdc.resolve())
+    rows = [{**row, "path": f"dfdc/{row['path']}", "original": row["original"] and f"dfdc/{row['original']}"}
+            for row in rows]
+    jobs = [(file, out / "photos" / f"{number}-{folder.name}" / file.relative_to(folder).with_suffix(".jpg"))
+            for number, folder in enumerate(photos) for file in chosen(folder)]  # two may have one name
+    n_photos = 0
+    for (_, target), found in map_unordered(cut, jobs, cpu_count(), start):
+        if isinstance(found, Exception):
+            raise found
+        if found:
+            n_photos += 1
+            rows.append({"path": target.relative_to(out).as_posix(), "label": "real", "original": "", "target_id": ""})
+    text = io.StringIO()
+    table = csv.DictWriter(text, ["path", "label", "original", "target_id"], lineterminator="\n")
+    table.writeheader()
+    table.writerows(sorted(rows, key=lambda row: row["path"]))
+    write_bytes(out / "corpus.csv", text.getvalue().encode())
+    return {"DFDC crops": len(rows) - n_photos, "photos looked at": len(jobs), "crops of photos": n_photos}
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m classify.release.training_corpus",
+                                     description="The pictures that the shipped detector learns from, as a table.")
+    parser.add_argument("--dfdc", type=Path, required=True, help="Kaggle's deepfake-faces: faces_224/ and metadata.csv")
+    parser.add_argument("--photos", type=Path, nargs="*", default=[], help="folders of unmanipulated photos of people, "
+                        "one used of each folder below them")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write corpus.csv and crops to")
+    arguments = parser.parse_args(argv)
+    found = write_corpus(arguments.dfdc, arguments.photos, arguments.out)
+    print("detector: " + ", ".join(f"{n:,} {what}" for what, n in found.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Train a network: options, recipes, data, epochs."""

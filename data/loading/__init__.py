@@ -1,0 +1,1 @@
+"""Turn stored crops into augmented batches for training."""

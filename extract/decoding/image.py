@@ -1,0 +1,123 @@
+"""A picture file to pixels, and a whole picture to a square: what extraction, training and judging of pictures call.
+
+What this module does not know: colour profiles. A picture is taken as sRGB, as its bytes say.
+"""
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Iterator
+
+from extract.decoding.sampling import Frame
+from pipeline.errors import VideoError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# What Pillow may try, by content. Of the others it knows, some start programs (EPS) and none is in any corpus.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+MOST_PX = 120_000_000  # 360 MB of pixels; large cameras make 102 megapixels, bombs claim thousands
+TURNED = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270",
+          7: "TRANSVERSE", 8: "ROTATE_90"}  # EXIF orientation -> what shows it upright
+ORIENTATION = 0x0112
+NOT_READ = {b"ftypheic": "HEIC", b"ftypheix": "HEIC", b"ftypmif1": "HEIF", b"ftypavif": "AVIF"}
+
+
+def read_picture(path: str | Path) -> np.ndarray:
+    """The pixels as a viewer shows them: uint8 RGB (height, width, 3), upright by EXIF.
+
+    What is transparent is shown on white; 16 bits become 8 (the upper ones); of an animation it is the first picture.
+    Raises VideoError (status "unreadable") for what is no picture, is cut off or damaged, or has more than MOST_PX.
+    """
+    return _decoded(Path(path), _rgb)
+
+
+def open_picture(path: str | Path, use) -> Any:
+    """use(image) of a Pillow image whose header is read and whose size is sane. Raises VideoError as read_picture."""
+    return _decoded(Path(path), use)
+
+
+def whole_square(picture: np.ndarray, px: int) -> np.ndarray:
+    """A whole picture as a square: uint8 RGB (px, px, 3), never squeezed.
+
+    picture: uint8 RGB (height, width, 3). The long side becomes px, by area averaging or, enlarged, cubic; what the
+    short side lacks is filled with its mirror image, so that no bar tells one aspect from another.
+    """
+    import cv2
+
+    height, width = picture.shape[:2]
+    scale = px / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    if size != (width, height):
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    # Padded after scaling: a strip of 1 x 100,000 px would else become a square of ten thousand megapixels.
+    top, left = (px - size[1]) // 2, (px - size[0]) // 2
+    return cv2.copyMakeBorder(picture, top, px - size[1] - top, left, px - size[0] - left, cv2.BORDER_REFLECT)
+
+
+class Still:
+    """A picture as a clip of one frame, number 0 at 0 s: what frames.Clip is for a video. Raises VideoError."""
+
+    def __init__(self, path: str | Path):
+        self.path, self.n_asked, self.duration_s, self.damage = Path(path), 1, 0.0, ""
+        self.rgb = read_picture(path)
+
+    def frames(self) -> Iterator[Frame]:
+        yield Frame(0, 0.0, self.rgb)
+
+
+def _decoded(path: Path, use) -> Any:
+    from PIL import Image
+
+    if not path.is_file():
+        raise VideoError("no such file" if not path.exists() else "not a file")
+    if path.stat().st_size == 0:
+        raise VideoError("the file is empty (0 bytes)")
+    # On odd metadata, and on sizes that are checked here. Not catch_warnings: threads would undo each other's.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MOST_PX:
+                raise Image.DecompressionBombError
+            return use(image)
+    except VideoError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise VideoError(_no_picture(path)) from None
+    except Image.DecompressionBombError:
+        raise VideoError(f"it claims more than {MOST_PX / 1e6:.0f} megapixels") from None
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+        if isinstance(error, OSError) and error.errno:
+            raise VideoError(f"cannot be read: {error.strerror}") from None
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise VideoError(f"the picture is damaged: {why}") from None
+
+
+def _no_picture(path: Path) -> str:
+    with open(path, "rb") as file:
+        kind = NOT_READ.get(file.read(12)[4:12])
+    return f"{kind} pictures are not read: convert it to JPEG or PNG" if kind else "not a picture"
+
+
+def _rgb(image) -> np.ndarray:
+    import numpy as np
+    from PIL import Image
+
+    try:
+        turn = TURNED.get(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # damaged EXIF turns nothing; the pixels are whole
+        turn = None
+    if image.mode.startswith("I;16"):
+        # Pillow's own conversion clips at 255 instead of scaling.
+        image.load()
+        image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise VideoError("its pixels are 32-bit numbers, not colours: convert it to 8 or 16 bits")
+    elif "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        shown = image.convert("RGBA")
+        white = Image.new("RGBA", shown.size, "white")
+        image = Image.alpha_composite(white, shown)
+    rgb = image.convert("RGB")
+    if turn:
+        rgb = rgb.transpose(Image.Transpose[turn])
+    return np.array(rgb)

@@ -1,0 +1,134 @@
+"""Frames by timestamp: the first frame displayed at or after each time mark, upright and with square pixels.
+
+Times count from the first displayed frame (of an edited file: the first one that its edit list shows). What decodes is
+in readers.py; a file that the chosen reader cannot open is read with the other one, and `damage` says so.
+"""
+from __future__ import annotations
+
+import bisect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Iterator, NamedTuple
+
+from extract.decoding.readers import SAME_TIME_S, NoVideoStream, OpenCV, PyAV
+from pipeline.errors import VideoError
+from pipeline.options import option
+
+if TYPE_CHECKING:
+    import numpy as np
+
+VIDEO_READERS = ("pyav", "opencv")
+MOST_MARKS = 10 ** 6   # two days at 6 a second; timestamps or a header that ask for more are damaged
+MISSING_END_S = 0.5    # a stream this much shorter than its header says lost its end; headers round by some frames
+
+
+@dataclass(frozen=True)
+class FrameOptions:
+    """Which frames of a clip are looked at."""
+
+    every: float = option(3.0, "seconds between two sampled frames")
+    frames: int | None = option(None, "sample this many frames, evenly over the clip, instead")
+    min_frames: int = option(1, "sample at least this many frames, closer together where the clip is short")
+    reader: str = option("pyav", "what decodes the videos; both give the same frames", choices=VIDEO_READERS)
+
+    def __post_init__(self) -> None:
+        if not self.every > 0:
+            raise ValueError(f"every must be more than 0 seconds, got {self.every}")
+        if self.frames is not None and self.frames < 1:
+            raise ValueError(f"frames must be at least 1, got {self.frames}")
+        if self.min_frames < 1:
+            raise ValueError(f"min_frames must be at least 1, got {self.min_frames}")
+
+
+class Frame(NamedTuple):
+    """One sampled frame: number in display order from 0, seconds from the first frame, uint8 RGB (height, width, 3)."""
+
+    number: int
+    time_s: float
+    rgb: np.ndarray
+
+
+def time_marks(duration_s: float, options: FrameOptions) -> list[float]:
+    """The marks in seconds for a clip whose last frame is displayed at `duration_s` (first frame at 0).
+
+    Every `every` seconds from 0; with `frames=n` the middles of n equal parts; and `min_frames` equal steps from 0
+    where `every` would give fewer marks than that. Raises VideoError for more marks than any clip has frames.
+    """
+    if options.frames is not None:
+        return [(k + 0.5) * duration_s / options.frames for k in range(options.frames)]
+    count = int((duration_s + SAME_TIME_S) / options.every) + 1
+    if count > MOST_MARKS:
+        raise VideoError(f"the timestamps claim a length of {duration_s:.0f} s, which is {count} marks")
+    if count >= options.min_frames:
+        return [k * options.every for k in range(count)]
+    return [k * duration_s / options.min_frames for k in range(options.min_frames)]
+
+
+def frames_at(times_s: list[float], marks_s: list[float]) -> list[int]:
+    """Numbers of the first frames at or after each mark, each once. times_s: displayed times, ascending from 0."""
+    numbers = (bisect.bisect_left(times_s, mark - SAME_TIME_S) for mark in marks_s)
+    return sorted({n for n in numbers if n < len(times_s)})
+
+
+class Clip:
+    """One opened clip: what it holds, and its sampled frames.
+
+    Iterate over `frames()` once; afterwards `damage` tells in words what could not be read ("" for nothing).
+    `n_asked` counts the frames that the marks ask for, over the length that the header promises.
+    Raises VideoError where there is nothing to decode.
+    """
+
+    def __init__(self, path: str | Path, options: FrameOptions):
+        self.path = Path(path)
+        self.options = options
+        self.damage = ""
+        if not self.path.is_file():
+            raise VideoError("no such file" if not self.path.exists() else "not a file")
+        if self.path.stat().st_size == 0:
+            raise VideoError("the file is empty (0 bytes)")
+        self._reader = self._open()
+        times_s = self._reader.times_s
+        self.duration_s = times_s[-1]
+        self.wanted = frames_at(times_s, time_marks(self.duration_s, options))
+        self.n_asked = len(self.wanted)
+        promised_s = self._reader.promised_s
+        if self.duration_s + MISSING_END_S < promised_s < MOST_MARKS * options.every:
+            self._add_damage(f"the file ends after {self.duration_s:.1f} of {promised_s:.1f} s")
+            self.n_asked = max(self.n_asked, len(time_marks(promised_s - MISSING_END_S, options)))
+
+    def want_all(self) -> None:
+        """Make `frames()` give every frame, not the sampled ones."""
+        self.wanted = list(range(len(self._reader.times_s)))
+
+    def frames(self) -> Iterator[Frame]:
+        """The sampled frames in display order, but that frames which only a full decode yields come last."""
+        read = 0
+        for number, rgb in self._reader.read(self.wanted):
+            read += 1
+            yield Frame(number, self._reader.times_s[number], rgb)
+        if read < len(self.wanted):
+            self._add_damage(f"{len(self.wanted) - read} of {len(self.wanted)} sampled frames are damaged")
+        if not read:
+            raise VideoError(f"no sampled frame can be decoded ({self.damage})")
+
+    def _open(self) -> PyAV | OpenCV:
+        """The chosen reader, or the other one where it finds nothing to read; its reason where neither does."""
+        readers = (PyAV, OpenCV) if self.options.reader == "pyav" else (OpenCV, PyAV)
+        reasons: list[VideoError] = []
+        for reader in readers:
+            try:
+                opened = reader(self.path)
+                if not opened.times_s:
+                    raise VideoError("the video stream holds no frame that can be read")
+            except NoVideoStream:
+                raise
+            except VideoError as error:
+                reasons.append(error)
+            else:
+                if reasons:
+                    self._add_damage(f"read with {opened.name}, {readers[0].name} cannot: {reasons[0]}")
+                return opened
+        raise reasons[0]
+
+    def _add_damage(self, words: str) -> None:
+        self.damage = f"{self.damage}; {words}" if self.damage else words

@@ -1,0 +1,1 @@
+"""Recognise how a corpus is laid out: one module per layout."""

@@ -1,0 +1,104 @@
+"""DFDC, from its metadata.json (a label, and the original of a fake, for each file beside it) and labels.csv.
+
+Names say nothing here, and nothing of DFDC says who is in a clip, though its actors recur. dfdc_people.csv, clip,person
+for 16,293 reals of the training parts, does it as well as faces can be told apart: the crops of Kaggle's
+"deepfake-faces" aligned by MTCNN's five points, MobileFaceNet (Chen et al. 2018; weights trained on CASIA-WebFace),
+average linkage down to a cosine of .35, where alike people rather share a number than one person has two: 455 numbers;
+1.4 % of the pairs above .6 have two. A fake shows its original's person; whose face it wears is not known.
+
+A video without a label is left out; a label without a video is told as missing. The original of a fake keeps its name
+where a subset lacks it.
+"""
+from __future__ import annotations
+
+import functools
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from extract.layouts.base import Corpus, Side, counted, left_out, read_csv, read_json, read_text, row
+from pipeline.errors import CorpusError
+
+PEOPLE = Path(__file__).with_name("dfdc_people.csv")
+EXPECTED = {"training parts": 50, "train_sample_videos": 400}  # as on Kaggle
+PARTS = {"train": "train", "val": "val", "validation": "val", "test": "test"}  # as metadata.json may spell them
+
+
+def dfdc(names: list[str], side: Side, folder: str = "") -> Corpus | None:
+    """DFDC: folders with a metadata.json (any name, the root itself too), or a labels.csv of the test set.
+
+    Raises CorpusError when a metadata.json or labels.csv is malformed.
+    """
+    metadata = {file: content for file in _called("metadata.json", side) if _is_dfdc(content := read_json(side[file]))}
+    tables = [file for file in _called("labels.csv", side) if re.match(r'"?filename"?\s*,', read_text(side[file]))]
+    here, rows, missing = set(names), dict[str, dict[str, Any]](), list[str]()  # rows: by video_id
+    for file, content in metadata.items():
+        _read_metadata(content, side[file], _beside(file), here, rows, missing)
+    for file in tables:
+        _read_labels(side[file], _beside(file), here, rows, missing)
+    if not rows:
+        return None
+    places = Counter((name.rpartition("/")[0] or folder).rpartition("/")[2] for name in rows)
+    parts = [place for place in places if re.fullmatch(r"dfdc_train_part_\d+", place)]
+    found = {"training parts": len(parts), "videos of training parts": sum(places[part] for part in parts),
+             **{place: n for place, n in sorted(places.items()) if place not in parts}}
+    known = [row["target_id"] for row in rows.values() if row["target_id"]]
+    notes = left_out(len(names) - len(rows), "without a label in metadata.json or labels.csv")
+    if known:
+        notes.append(f"who is who in {len(known):,} of {len(rows):,} videos was told from faces "
+                     f"({counted(len(set(known)), 'group')} of alike ones); of the rest each original is taken for a "
+                     "person of its own")
+    return Corpus("DFDC", "DFDC", list(rows.values()), {kind: n for kind, n in found.items() if n}, EXPECTED,
+                  missing=missing, notes=notes)
+
+
+@functools.cache
+def people() -> dict[str, str]:
+    """The person that a real of the training parts shows, by the name of the file without suffix."""
+    return {cells["clip"]: cells["person"] for _, cells in read_csv(PEOPLE, ("clip", "person"))}
+
+
+def _called(wanted: str, side: Side) -> list[str]:
+    return [name for name in sorted(side) if name.rpartition("/")[2].lower() == wanted]
+
+
+def _beside(file: str) -> str:
+    """What comes before the names of files that lie beside this one: "" or "its/folder/"."""
+    return file[:file.rfind("/") + 1]
+
+
+def _is_dfdc(content: Any) -> bool:
+    """Whether this metadata.json is one of DFDC: other corpora have files of that name too."""
+    return isinstance(content, dict) and any(isinstance(entry, dict) and "label" in entry
+                                             for entry in content.values())
+
+
+def _read_metadata(content: dict, path: Path, place: str, here: set[str], rows: dict[str, dict],
+                   missing: list[str]) -> None:
+    for file, entry in sorted(content.items()):
+        label = str(entry.get("label", "")).upper() if isinstance(entry, dict) else ""
+        if label not in ("REAL", "FAKE"):
+            raise CorpusError(f"{path}: the label of {file} is {label or 'missing'!r}, expected REAL or FAKE")
+        if place + file not in here:
+            missing.append(place + file)
+            continue
+        fake, original = label == "FAKE", entry.get("original")
+        rows[place + file] = row(place + file, int(fake), "DFDC", "DFDC" if fake else "",
+                                 people().get(Path(original if fake and original else file).stem, ""),
+                                 original=place + original if fake and original else "",
+                                 official=PARTS.get(str(entry.get("split")).lower(), ""))
+
+
+def _read_labels(path: Path, place: str, here: set[str], rows: dict[str, dict], missing: list[str]) -> None:
+    """labels.csv of the test set: 1 is fake; its clips lie beside it, in videos/ or in test/."""
+    for number, cells in read_csv(path, ("filename", "label")):
+        label = cells["label"].strip()
+        if label not in ("0", "1"):
+            raise CorpusError(f"{path}, line {number}: the label is {cells['label']!r}, expected 0 (real) or 1 (fake)")
+        places = [place + inner + cells["filename"] for inner in ("", "videos/", "test/", "test/videos/")]
+        name = next((name for name in places if name in here), "")
+        if not name:
+            missing.append(place + cells["filename"])
+        elif name not in rows:
+            rows[name] = row(name, int(label), "DFDC", "DFDC" if label == "1" else "", official="test")

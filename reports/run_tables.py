@@ -1,0 +1,100 @@
+"""The tables and records of a finished run, as a report reads them, and what of them is told beside its numbers."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from extract.layouts.base import thing_of
+from pipeline.errors import TableError
+from pipeline.tables import FRAME_SCORES, INDEX, SPLIT, VIDEO_SCORES, VIDEOS, read_json, read_table
+from reports.findings import count
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PART = "test"
+
+
+@dataclass(frozen=True)
+class Run:
+    """The tables and records of one run, as they were read from its folder."""
+
+    index: pd.DataFrame
+    videos: pd.DataFrame            # what extraction made of each
+    split: pd.DataFrame
+    frame_scores: pd.DataFrame
+    video_scores: pd.DataFrame
+    audit: dict[str, Any]           # of the split
+    card: dict[str, Any]            # of the model
+    epochs: pd.DataFrame | None     # None where training left no table
+    crops: Path                     # folder that the column `crop` is relative to
+
+
+def read_run(out: Path) -> Run:
+    """Read what a report needs from a run's folder. Raises TableError for the first thing missing or damaged."""
+    import pandas as pd
+
+    from data.loading.pack import crop_folder
+
+    card = read_card(out)
+    epochs, path = None, out / "model" / "epochs.csv"
+    if path.is_file():
+        try:
+            epochs = pd.read_csv(path)
+        except (ValueError, pd.errors.ParserError) as error:
+            raise TableError(f"{path} is not a table of epochs ({error}): train again") from None
+    return Run(read_table(out / "index.csv", INDEX), read_table(out / "faces" / "videos.csv", VIDEOS),
+               read_table(out / "split.csv", SPLIT), read_table(out / "scores" / "frames.csv", FRAME_SCORES),
+               read_table(out / "scores" / "videos.csv", VIDEO_SCORES), read_json(out / "split.json"), card, epochs,
+               crop_folder(out)[0])
+
+
+def warnings(run: Run) -> list[str]:
+    """What a reader must know before believing a number: of the split, and of tables that do not fit together."""
+    lines, thing = [str(line) for line in run.audit.get("warnings", [])], thing_of(run.index["video_id"])
+    hashes = run.audit.get("split_hash"), run.card.get("split_hash")
+    if all(hashes) and hashes[0] != hashes[1]:
+        lines.append(f"The model was trained on another split than the one in this folder: test {thing}s may have been "
+                     "trained on. Train again.")
+    held_out = set(run.split.loc[run.split["part"] == PART, "video_id"])
+    scored = set(run.video_scores.loc[run.video_scores["part"] == PART, "video_id"])
+    if held_out - scored:
+        lines.append(f"{count(len(held_out - scored), f'test {thing}')} of the split without a row among the scores, "
+                     f"so in no number here: {min(held_out - scored)} for one.")
+    if scored - held_out:
+        lines.append(f"{count(len(scored - held_out), f'scored test {thing}')} outside the split's test part: "
+                     f"{min(scored - held_out)} for one.")
+    return lines
+
+
+def outcomes(run: Run) -> list[dict[str, Any]]:
+    """What became of the corpus' videos: {status, real, fake, n, reasons: [(reason, n)]}, ok first, then by n."""
+    import pandas as pd
+
+    lost = run.index.loc[~run.index["video_id"].isin(run.videos["video_id"]), ["video_id", "label"]]
+    table = pd.concat([run.videos[["label", "status", "reason"]],
+                       lost.assign(status="not extracted", reason="in the index, but not among the extracted")])
+    rows = []
+    for status, group in table.groupby("status"):
+        reasons = group.loc[group["reason"] != "", "reason"].value_counts()
+        rows.append({"status": status, "real": int((group["label"] == 0).sum()), "n": len(group),
+                     "fake": int((group["label"] == 1).sum()),
+                     "reasons": sorted(reasons.items(), key=lambda item: (-item[1], item[0]))})
+    return sorted(rows, key=lambda row: (row["status"] != "ok", -row["n"], row["status"]))
+
+
+def parts(run: Run) -> list[dict[str, Any]]:
+    """The parts of the split as they are in its table: {part, real, fake, groups}."""
+    order = ["train", "val", PART, "dropped"]
+    return [{"part": part, "real": int((rows["label"] == 0).sum()), "fake": int((rows["label"] == 1).sum()),
+             "groups": int(rows["group"].nunique())}
+            for part, rows in sorted(run.split.groupby("part"), key=lambda p: (order + [p[0]]).index(p[0]))]
+
+
+def read_card(out: Path) -> dict[str, Any]:
+    """What the scores of the run say of their model. Raises TableError where there is none, or no threshold in it."""
+    card = read_json(out / "scores" / "run.json")
+    if not isinstance(card.get("threshold"), (int, float)):
+        raise TableError(f"{out / 'scores' / 'run.json'} has no threshold: score the videos again")
+    return card
