@@ -6,15 +6,15 @@
 """
 from __future__ import annotations
 
-import argparse
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Sequence
 
+from classify.evaluation.options import ScoreOptions
+from classify.models.card import read_card
 from extract.layouts.base import thing_of
+from pipeline import stages
 from pipeline.errors import CheckpointError, SplitError, TableError, command
-from pipeline.options import add_flags, from_flags, option
 from pipeline.tables import (
     FACES,
     FRAME_SCORES,
@@ -23,6 +23,7 @@ from pipeline.tables import (
     SPLIT,
     VIDEO_SCORES,
     VIDEOS,
+    read_json,
     read_table,
     write_json,
     write_table,
@@ -33,28 +34,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class ScoreOptions:
-    """How crops are pushed through a network."""
-
-    batch: int = option(32, "crops at once")
-    device: str = option("auto", "where the network runs: auto, cpu, cuda, cuda:1, mps")
-
-    def __post_init__(self) -> None:
-        if self.batch < 1:
-            raise ValueError(f"batch must be at least 1, got {self.batch}")
-
-
-def default_model(out: Path) -> Path:
-    """OUT's checkpoint, or the `.keras` file where training left only that."""
-    torch, keras = (out / "model" / f"model.{kind}" for kind in ("safetensors", "keras"))
-    return keras if keras.is_file() and not torch.is_file() else torch
-
-
 def scored_by(out: Path, model_id: Any) -> Path | None:
-    """The checkpoint below OUT that made scores with this model_id: trained there, an ensemble, a Keras file."""
-    from classify.models.card import read_card
-
+    """Return the checkpoint below OUT that made scores with this model_id: trained there, or an ensemble."""
     for path in sorted((out / "model").glob("*")):
         if path.suffix in (".safetensors", ".keras"):
             try:
@@ -128,17 +109,26 @@ def video_scores(videos: pd.DataFrame, frames: pd.DataFrame, card: dict[str, Any
     return out
 
 
-def held_out_scores(out: Path, net, card: dict[str, Any],
-                    options: ScoreOptions) -> tuple[pd.DataFrame, pd.DataFrame]:
+def held_out_scores(out: Path, net, card: dict[str, Any], options: ScoreOptions,
+                    folder: Path | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows of tables.FRAME_SCORES and tables.VIDEO_SCORES of OUT's validation and test videos; nothing is written."""
-    crops, rows = held_out(out, ("val", "test"))
+    crops, rows = held_out(out, ("val", "test"), folder)
     crops["score"] = score_crops(net, card, crops, out, options)
     return crops, video_scores(rows, crops, card)
 
 
-def held_out(out: Path, parts: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The crops and the videos of these parts of OUT, without their scores. Raises TableError."""
-    split = read_table(out / "split.csv", SPLIT)
+def held_out(out: Path, parts: Sequence[str], folder: Path | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the crops and the videos of these parts of OUT, without their scores.
+
+    Args:
+        out: folder of the run.
+        parts: names of parts of the split.
+        folder: a folder whose split.csv, if there is one, counts instead of OUT's.
+
+    Raises:
+        TableError: a table is missing or damaged, or held-out videos were never extracted.
+    """
+    split = read_table(split_of(out, folder), SPLIT)
     held_out = split[split["part"].isin(parts)]
     faces = read_table(out / "faces" / "faces.csv", FACES)
     crops = faces[faces["crop"] != ""].merge(held_out[["video_id", "label"]], on="video_id")
@@ -149,50 +139,85 @@ def held_out(out: Path, parts: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFram
     return crops, held_out.merge(videos.drop(columns="label"), on="video_id").merge(methods, on="video_id")
 
 
-def score_held_out(out: Path, model: Path, options: ScoreOptions) -> pd.DataFrame:
-    """Score the validation and test videos below `out` and write the three files. Returns rows of VIDEO_SCORES.
+def split_of(out: Path, folder: Path | None = None) -> Path:
+    """Return the table of the split: of `folder` where it has one, else OUT's."""
+    own = (folder or out) / "split.csv"
+    return own if own.is_file() else out / "split.csv"
 
-    Raises SplitError when the model was trained on another split: its test videos may be this one's training videos.
+
+def score_held_out(out: Path, model: Path, options: ScoreOptions, folder: Path | None = None) -> pd.DataFrame:
+    """Score the validation and test videos of OUT and write the tables of scores.
+
+    Args:
+        out: folder of the run.
+        model: the checkpoint.
+        options: how crops are scored.
+        folder: where scores/ goes for a model that was trained elsewhere: OUT/others/<model id>. Where OUT has no
+            split, every video is test. None for OUT's own model.
+
+    Returns:
+        Rows of tables.VIDEO_SCORES.
+
+    Raises:
+        SplitError: OUT's own model was trained on another split: its training videos may be test videos of this one.
     """
-    import json
-
     from classify.models.network import load_checkpoint
     from extract.faces.detector import pick_device
 
-    split_hash = json.loads((out / "split.json").read_text())["split_hash"]
     net, card = load_checkpoint(model, pick_device(options.device))
-    if card["split_hash"] != split_hash:
+    if folder is not None and not (out / "split.csv").is_file():
+        from data.split import everything_is_test
+
+        split = everything_is_test(read_table(out / "index.csv", INDEX))
+        write_json(folder / "split.json", split.audit)
+        write_table(folder / "split.csv", split.rows, SPLIT)
+    split_hash = read_json(split_of(out, folder).with_suffix(".json"))["split_hash"]
+    if folder is None and card["split_hash"] != split_hash:
         raise SplitError(f"{model} was trained on another split ({card['split_hash'][:8]}, here {split_hash[:8]}), so "
                          "its training videos may be test videos here: `make train` again, or restore its split")
-    crops, rows = held_out_scores(out, net, card, options)
+    crops, rows = held_out_scores(out, net, card, options, folder)
+    target = (folder or out) / "scores"
     if card.get("methods"):
         guesses = guessed_methods(net, card, crops[crops["label"] == 1], out, options)
-        write_table(out / "scores" / "methods.csv", guesses.merge(rows[["video_id", "part", "method"]], on="video_id"),
+        write_table(target / "methods.csv", guesses.merge(rows[["video_id", "part", "method"]], on="video_id"),
                     METHOD_GUESSES)
-    write_table(out / "scores" / "frames.csv", crops, FRAME_SCORES)
-    write_json(out / "scores" / "run.json", card)
-    write_table(out / "scores" / "videos.csv", rows, VIDEO_SCORES)
+    write_table(target / "frames.csv", crops, FRAME_SCORES)
+    write_json(target / "run.json", card)
+    write_table(target / "videos.csv", rows, VIDEO_SCORES)
     return rows
 
 
-@command
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m classify.score", description="Score held-out videos or pictures.")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run (OUT)")
-    parser.add_argument("--model", type=Path, help="checkpoint (default OUT/model/model.safetensors, or the "
-                        "model.keras that is there instead)")
-    add_flags(parser, ScoreOptions)
-    arguments = parser.parse_args(argv)
-    from classify.models.card import read_card
+def chosen_model(work: stages.Work) -> Path:
+    """Return the model that a stage works with: MODEL=, or the one that was trained in this run.
 
-    model = arguments.model or default_model(arguments.out)
-    rows = score_held_out(arguments.out, model, from_flags(ScoreOptions, arguments))
-    if (arguments.out / "scores" / "methods.csv").is_file() and read_card(model).get("methods"):
-        guesses = read_table(arguments.out / "scores" / "methods.csv", METHOD_GUESSES).query("part == 'test'")
+    Raises:
+        CheckpointError: neither is there.
+    """
+    model = work.given.get("model") or stages.own_model(work.record)
+    if model is None or not Path(model).is_file():
+        raise CheckpointError(f"{work.out} has no model: run `make train` first, or pass MODEL=file")
+    return Path(model)
+
+
+def _score(work: stages.Work) -> None:
+    """Score the held-out videos, and say how many verdicts of each kind there are."""
+    model, own = chosen_model(work), work.folder == work.out
+    rows = score_held_out(work.out, model, work.options(ScoreOptions), None if own else work.folder)
+    scores = work.folder / "scores"
+    more = []
+    if (scores / "methods.csv").is_file() and read_card(model).get("methods"):
+        more.append("scores/methods.csv")
+        guesses = read_table(scores / "methods.csv", METHOD_GUESSES).query("part == 'test'")
         right = int((guesses["guess"] == guesses["method"]).sum())
         print(f"score: the method of {right} of {len(guesses)} test fakes guessed right (scores/methods.csv)")
     print("score: " + ", ".join(f"{n} {verdict}" for verdict, n in rows["verdict"].value_counts().items())
-          + f" (validation and test {thing_of(rows['video_id'])}s)")
+          + f" ({' and '.join(sorted(set(rows['part']), reverse=True))} {thing_of(rows['video_id'])}s, {scores})")
+    work.finish(len(rows), more)
+
+
+@command
+def main(argv: list[str] | None = None) -> int | None:
+    return stages.run("score", argv, "Score the held-out videos or pictures of OUT.", _score)
 
 
 if __name__ == "__main__":

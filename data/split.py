@@ -1,6 +1,6 @@
 """`make split`: which videos train, choose (val) and judge (test), so that no person or source video is in two parts.
 
-    python -m data.split --index out/index.csv --out out/split.csv --rule auto --test 0.2
+    python -m data.split --out OUT --rule auto --test 0.2
 
 What is kept whole, by rule:
 
@@ -21,7 +21,6 @@ parts, data/splitting/audit.py checks the result.
 """
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import sys
@@ -32,18 +31,19 @@ from typing import TYPE_CHECKING, Any
 from data.splitting.audit import audit, copies_across, warnings
 from data.splitting.divide import divide
 from data.splitting.duplicates import Copied, without_copies
-from data.splitting.groups import Row, content_of, source_video
+from data.splitting.groups import Row, content_of, ends_of, names_of, source_video
 from extract.corpus import grouping
 from extract.layouts.base import thing_of
+from pipeline import stages
 from pipeline.errors import SplitError, command
-from pipeline.options import add_flags, as_record, from_flags, option
+from pipeline.options import as_record, option
+from pipeline.run_record import look, same
 from pipeline.tables import COPIES, INDEX, SPLIT, read_table, write_json, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 RULES = ("auto", "identity", "source", "video", "official", "random")
-TEST_SHARE = 0.2      # where none is asked for
 MAX_DROPPED = 0.1     # share of the videos above which `auto` keeps source videos whole instead of people
 NEAR = 0.02           # a share of the fakes within this of what was asked needs no note
 
@@ -53,26 +53,25 @@ class SplitOptions:
     """How the videos are divided; shares are of the fakes, and of the reals that no fake ties to anyone."""
 
     rule: str = option("auto", "what is kept whole: people, source videos or videos; or the official list", RULES)
-    test: float | None = option(None, "share for test in (0, 1); asking for one allows to cut groups of people and to "
-                                      "drop the clips between (default: 0.2, as near as whole groups come)")
+    test: float = option(0.2, "share for test in (0, 1), as near as whole groups come")
     val: float = option(0.2, "share for validation in (0, 1)")
-    seed: int = option(0, "another seed deals equal groups to other parts")
+    allow_drops: bool = option(False, "cut groups of people, and drop what lies between the pieces, where that brings "
+                                      "a part nearer to its share")
+    split_seed: int = option(0, "another seed deals equal groups to other parts")
+    split: str | None = option(None, "a split made elsewhere: a CSV with the columns video_id,part; or new, to divide "
+                                     "again after split.csv was edited by hand")
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise ValueError(f"rule must be one of {', '.join(RULES)}, got {self.rule}")
         for name in ("test", "val"):
             share = getattr(self, name)
-            if share is not None and not 0 < share < 1:
+            if not 0 < share < 1:
                 raise ValueError(f"{name} must be a share between 0 and 1, got {share:g}")
-        if self.test_share + self.val >= 1:
-            raise ValueError(f"test {self.test_share:g} and val {self.val:g} leave nothing to train on")
-        if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more, got {self.seed}")
-
-    @property
-    def test_share(self) -> float:
-        return TEST_SHARE if self.test is None else self.test
+        if self.test + self.val >= 1:
+            raise ValueError(f"test {self.test:g} and val {self.val:g} leave nothing to train on")
+        if self.split_seed < 0:
+            raise ValueError(f"split_seed must be 0 or more, got {self.split_seed}")
 
 
 @dataclass
@@ -127,8 +126,8 @@ def _by_rule(rows: list[Row], options: SplitOptions) -> tuple[str, list[str], tu
         raise SplitError(f"this corpus does not tell who is in a fake: --rule {best} or auto")
     if rule == "source" and best == "video":
         raise SplitError("this corpus does not tell what a fake was made from: --rule video or auto")
-    shares = {"train": 1 - options.val - options.test_share, "val": options.val, "test": options.test_share}
-    divided = divide(rows, rule, shares, options.seed, cut=options.test is not None)
+    shares = {"train": 1 - options.val - options.test, "val": options.val, "test": options.test}
+    divided = divide(rows, rule, shares, options.split_seed, cut=options.allow_drops)
     notes = []
     if rule == "identity" and options.rule == "auto":
         n = divided[0].count("dropped")
@@ -137,7 +136,7 @@ def _by_rule(rows: list[Row], options: SplitOptions) -> tuple[str, list[str], tu
         if why:
             rule = "source" if any(row["original"] for row in rows) else "video"
             notes.append(f"people cannot be kept apart here ({why}), so the split is by {rule}")
-            divided = divide(rows, rule, shares, options.seed)
+            divided = divide(rows, rule, shares, options.split_seed)
     if why := _lacking(rows, divided[0]):
         raise SplitError(f"{why} when divided by {rule}: the corpus has too few "
                          f"{'people' if rule == 'identity' else _thing(rows) + 's'} of each class ({_counts(rows)}); "
@@ -167,7 +166,8 @@ def _official(rows: list[Row], options: SplitOptions) -> tuple[list[str], list[s
         inside = [i for i, part in enumerate(parts) if part == "train"]
         own = [rows[i] for i in inside]
         share = min(0.5, options.val * len(rows) / len(own))
-        for i, part, name in zip(inside, *divide(own, grouping(own), {"train": 1 - share, "val": share}, options.seed)):
+        shares = {"train": 1 - share, "val": share}
+        for i, part, name in zip(inside, *divide(own, grouping(own), shares, options.split_seed)):
             parts[i], groups[i] = part, name
     if why := _lacking(rows, parts):
         raise SplitError(f"{why} in the official parts of this corpus ({_counts(rows)}): --rule auto")
@@ -198,12 +198,12 @@ def _dropped(rows: list[Row], parts: list[str], rule: str, n_copies: int) -> lis
 def _shares(options: SplitOptions, rule: str, found: dict[str, Any]) -> list[str]:
     """What the shares became, where whole groups kept them from what was asked."""
     notes = []
-    for part, asked in (("test", options.test_share), ("val", options.val)):
+    for part, asked in (("test", options.test), ("val", options.val)):
         share = found["parts"][part]["share_of_fakes"] or 0
         if rule != "official" and abs(share - asked) > NEAR:
             why = "whole groups come no nearer"
-            if rule == "identity" and options.test is None and not found["dropped"]:
-                why += f", but --test {options.test_share:g} may cut groups and drop clips"
+            if rule == "identity" and not options.allow_drops and not found["dropped"]:
+                why += ", but ALLOW_DROPS=1 may cut groups and drop clips"
             elif rule == "identity":
                 why += ", nor do cuts that are worth the clips they drop"
             notes.append(f"{part} holds {share:.1%} of the fakes, {asked:.0%} asked: {why}")
@@ -213,7 +213,7 @@ def _shares(options: SplitOptions, rule: str, found: dict[str, Any]) -> list[str
 def describe(split: Split) -> list[str]:
     """The audit in lines for people; warnings are apart, in audit["warnings"]."""
     found = split.audit
-    lines = [f"split by {found['rule']}, seed {found['options']['seed']}",
+    lines = [f"split by {found['rule']}, seed {found['options']['split_seed']}",
              f"{'part':8}{thing_of(split.rows['video_id']) + 's':>8}{'real':>8}{'fake':>8}{'groups':>8}"
              "   real : fake   of reals   of fakes"]
     for part, n in found["parts"].items():
@@ -235,26 +235,92 @@ def describe(split: Split) -> list[str]:
     return lines + [f"note: {note}" for note in found["notes"]]
 
 
-@command
-def main(argv: list[str] | None = None) -> int | None:
-    parser = argparse.ArgumentParser(prog="python -m data.split", description="Divide the videos of an index.")
-    parser.add_argument("--index", type=Path, default=Path("out/index.csv"), help="table of videos (out/index.csv)")
-    parser.add_argument("--out", type=Path, default=Path("out/split.csv"),
-                        help="split to write; its audit goes beside it as .json (out/split.csv)")
-    add_flags(parser, SplitOptions)
-    arguments = parser.parse_args(argv)
-    options = from_flags(SplitOptions, arguments)
-    copies, same_as = arguments.index.with_name("copies.csv"), {}
-    if copies.is_file():
-        same_as = read_table(copies, COPIES).set_index("video_id")["same_as"].to_dict()
-    split = split_corpus(read_table(arguments.index, INDEX), options, same_as)
+def given_split(index: pd.DataFrame, table: pd.DataFrame, options: SplitOptions, where: Path,
+                same_as: dict[str, str] | None = None) -> Split:
+    """Make a Split of parts that a person gave.
+
+    Args:
+        index: of the run.
+        table: columns video_id and part; videos that it leaves out are dropped.
+        options: what the audit says of how the split was made.
+        where: the file, for messages.
+        same_as: as in `split_corpus`.
+
+    Raises:
+        SplitError: it names a video that is not in the index, or names one twice, or a part lacks a class.
+    """
+    import pandas as pd
+
+    known = set(index["video_id"])
+    if unknown := [name for name in table["video_id"] if name not in known]:
+        raise SplitError(f"{where} names {unknown[0]}, which is not in the index")
+    if (twice := table["video_id"][table["video_id"].duplicated()]).size:
+        raise SplitError(f"{where} names {twice.iloc[0]} more than once")
+    part_of = dict(zip(table["video_id"], table["part"]))
+    rows: list[Row] = index.sort_values("video_id").to_dict("records")
+    for row in rows:
+        row["same_as"] = (same_as or {}).get(row["video_id"], "")
+    parts = [part_of.get(row["video_id"], "dropped") for row in rows]
+    for part in ("train", "test"):
+        if len({row["label"] for row, own in zip(rows, parts) if own == part}) < 2:
+            raise SplitError(f"{where} has no real or no fake in {part}: both are needed")
+    made = pd.DataFrame({"video_id": [row["video_id"] for row in rows], "label": [row["label"] for row in rows],
+                         "part": parts, "group": _group_names(rows, parts)})
+    found = {**audit(index, made), **({"copies_across": copies_across(made, same_as)} if same_as else {})}
+    return Split(made, {"rule": "given", "options": as_record(options), **found, "notes": [f"the parts are those of "
+                        f"{where.name}"], "warnings": warnings("given", found), "split_hash": split_hash(made)})
+
+
+def everything_is_test(index: pd.DataFrame) -> Split:
+    """Make a Split in which every video is test, for a model that was trained elsewhere."""
+    import pandas as pd
+
+    rows: list[Row] = index.sort_values("video_id").to_dict("records")
+    parts = ["test"] * len(rows)
+    made = pd.DataFrame({"video_id": [row["video_id"] for row in rows], "label": [row["label"] for row in rows],
+                         "part": parts, "group": _group_names([{**row, "same_as": ""} for row in rows], parts)})
+    return Split(made, {"rule": "none", "options": {}, **audit(index, made), "warnings": [], "notes": [
+        "every video is test: the model was trained elsewhere"], "split_hash": split_hash(made)})
+
+
+def _group_names(rows: list[Row], parts: list[str]) -> list[str]:
+    """What an interval resamples: people where the corpus knows them, else source videos, else videos."""
+    ends = [ends_of(row, grouping(rows)) for row in rows]
+    names = names_of(pair for pair, part in zip(ends, parts) if part != "dropped")
+    return ["dropped" if part == "dropped" else names[a] for (a, _), part in zip(ends, parts)]
+
+
+def _split(work: stages.Work) -> None:
+    """Write OUT/split.json and OUT/split.csv; a split.csv that a person edited is checked, audited and kept."""
+    options, index = work.options(SplitOptions), read_table(work.out / "index.csv", INDEX)
+    copies, path = work.out / "copies.csv", work.out / "split.csv"
+    same_as = read_table(copies, COPIES).set_index("video_id")["same_as"].to_dict() if copies.is_file() else {}
+    done = work.record.done("split")
+    edited = done is not None and path.is_file() and options.split != "new" and (
+        done.get("edited") or not same(look(path), done["outputs"].get("split.csv")))
+    if options.split not in (None, "new"):
+        given = Path(options.split)
+        split = given_split(index, read_table(given, {"video_id": "str", "part": "str"}, exact=False), options, given,
+                            same_as)
+    elif edited:
+        if done and done["options"] != work.remembered_values():
+            raise SplitError(f"{path} was edited by hand, so it is not divided again: SPLIT=new overwrites it")
+        split = given_split(index, read_table(path, SPLIT), options, path, same_as)
+        print(f"split: {path} was edited by hand, it is kept")
+    else:
+        split = split_corpus(index, options, same_as)
     for warning in split.audit["warnings"]:
         print(f"WARNING: {warning}", file=sys.stderr)
     print("\n".join(describe(split)))
     # The table last: it is what later stages wait for.
-    write_json(arguments.out.with_suffix(".json"), split.audit)
-    write_table(arguments.out, split.rows, SPLIT)
-    return None
+    write_json(path.with_suffix(".json"), split.audit)
+    write_table(path, split.rows, SPLIT)
+    work.finish(len(split.rows), edited=edited)
+
+
+@command
+def main(argv: list[str] | None = None) -> int | None:
+    return stages.run("split", argv, "Divide the videos of OUT/index.csv into train, val and test.", _split)
 
 
 if __name__ == "__main__":

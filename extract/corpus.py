@@ -1,6 +1,6 @@
 """`make index`, `make check`: a corpus folder or a CSV of labels to the index, the first table of the pipeline.
 
-    python -m extract.corpus CORPUS --out out/index.csv     recognise the layout, write one row per video
+    python -m extract.corpus --out OUT --corpus CORPUS      recognise the layout, write OUT/index.csv
     python -m extract.corpus CORPUS --check                 only say what is there and what would be done
 
 No video is opened. The layouts are in celeb.py, faceforensics.py and dfdc.py; layouts.py has what they share, and
@@ -14,6 +14,7 @@ import os
 import re
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from extract.layouts.celebdf import celeb
 from extract.layouts.dfdc import dfdc
 from extract.layouts.faceforensics import faceforensics
 from extract.layouts.image_folders import across, copies, images
+from pipeline import stages
 from pipeline.errors import CorpusError, command
+from pipeline.options import option
 from pipeline.storage import Remote, place
 from pipeline.tables import COPIES, INDEX, write_table
 
@@ -43,6 +46,13 @@ INNER = re.compile(r"(.+?)/(?:celeb-(?:real|synthesis)|original_sequences|manipu
 KNOWN = ("Celeb-DF v1, v2 and ++ (Celeb-real, YouTube-real, Celeb-synthesis), FaceForensics++ (original_sequences, "
          "manipulated_sequences), DFDC (metadata.json or labels.csv), folders called real and fake (of videos or of "
          "pictures), a CSV path,label, a zip of any of them")
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """What is indexed."""
+
+    corpus: str | None = option(None, "folder of videos or pictures, a zip of one, or a CSV path,label")
 
 
 def find_corpus(path: Any, unpack_below: Path | None = None) -> Corpus:
@@ -340,27 +350,37 @@ def shown(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
 
 
-@command
-def main(argv: list[str] | None = None) -> int | None:
-    parser = argparse.ArgumentParser(prog="python -m extract.corpus", description="Recognise a corpus and index it.")
-    parser.add_argument("corpus", type=place, help="folder of videos or pictures, a zip of one, or a CSV path,label")
-    parser.add_argument("--out", type=place, default=Path("out/index.csv"),
-                        help="index to write (default out/index.csv)")
-    parser.add_argument("--check", action="store_true", help="only say what is there; nothing is written")
-    arguments = parser.parse_args(argv)
-    out = arguments.out
-    corpus = find_corpus(arguments.corpus, None if arguments.check else beside(out))
+def _index(work: stages.Work) -> None:
+    """Write OUT/index.csv, and OUT/copies.csv where files have the same content."""
+    if not work.values["corpus"]:
+        raise CorpusError("corpus path unknown; pass CORPUS=folder (a folder of videos or pictures, a zip, or a CSV "
+                          "path,label)")
+    out = work.out / "index.csv"
+    corpus = find_corpus(work.values["corpus"], beside(out))
     same = same_content(corpus)
     print("\n".join(describe(corpus)))
-    if arguments.check:
-        print("\n".join(plan(corpus)))
-        return None
-    table, changed = out.parent / "copies.csv", False
-    if same or table.is_file():
-        changed = write_table(table, same, COPIES, only_if_changed=True)
-    # What depends on the copies depends on the index: it is newer than they are.
-    changed = write_table(out, corpus.rows, INDEX, only_if_changed=not changed)
-    print(f"{out}: {counted(len(corpus.rows), corpus.thing)}{'' if changed else ', unchanged'}")
+    if same or (work.out / "copies.csv").is_file():
+        write_table(work.out / "copies.csv", same, COPIES)
+    write_table(out, corpus.rows, INDEX)
+    root = corpus.root
+    inside = isinstance(root, Path) and isinstance(work.out, Path) and root.resolve().is_relative_to(work.out.resolve())
+    work.finish(len(corpus.rows), root={"inside": root.resolve().relative_to(work.out.resolve()).as_posix()} if inside
+                else {"path": str(root if isinstance(root, Remote) else root.resolve())})
+    print(f"{out}: {counted(len(corpus.rows), corpus.thing)}")
+
+
+@command
+def main(argv: list[str] | None = None) -> int | None:
+    words = sys.argv[1:] if argv is None else argv
+    if "--check" not in words:
+        return stages.run("index", argv, "Recognise a corpus by its names and write OUT/index.csv. With CORPUS --check "
+                                         "only say what is there.", _index)
+    parser = argparse.ArgumentParser(prog="python -m extract.corpus", description="Say what a corpus holds.")
+    parser.add_argument("corpus", type=place, help="folder of videos or pictures, a zip of one, or a CSV path,label")
+    parser.add_argument("--check", action="store_true", help="only say what is there; nothing is written")
+    corpus = find_corpus(parser.parse_args(argv).corpus)
+    same_content(corpus)
+    print("\n".join([*describe(corpus), *plan(corpus)]))
     return None
 
 

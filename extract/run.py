@@ -11,10 +11,13 @@ are at different ones of the three, so that a core is never without work.
 """
 from __future__ import annotations
 
-import argparse
 import collections
 import contextlib
+import functools
+import hashlib
+import json
 import re
+import shutil
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -24,11 +27,13 @@ from typing import Any
 from extract.decoding.sampling import FrameOptions
 from extract.faces.detector import DETECTOR, FaceOptions, WholeFrame, make_cascade, pick_device
 from extract.layouts.base import thing_of
-from extract.store import Store, stamps_below, store_at
+from extract.store import Store, sha256_of, stamps_below, store_at
+from pipeline import stages
 from pipeline.errors import PipelineError, VideoError, command
-from pipeline.options import add_flags, as_record, from_flags, option
+from pipeline.options import as_record, option
 from pipeline.parallel import cpu_count, map_unordered
-from pipeline.storage import local_copy, place
+from pipeline.run_record import column
+from pipeline.storage import Remote, local_copy
 from pipeline.tables import DEMO_MARK, FACES, INDEX, VIDEOS, read_table, write_json, write_table
 
 GPU_SHARE = 1 / 6  # of a GPU for a worker on Ray, which has a detector of its own and so a context of half a GiB
@@ -40,14 +45,17 @@ EMPTY_VIDEO = {"n_asked": 0, "n_read": 0, "n_faces": 0, "width_px": 0, "height_p
 class RunOptions:
     """How the work is done; on a CPU only reuse_boxes changes a result."""
 
-    workers: int | None = option(None, "worker processes, 0 for none (default: one per core; two more with a GPU)")
-    device: str = option("auto", "where the detector runs: auto, cpu, cuda, cuda:1, mps")
+    workers: int | None = option(None, "worker processes, 0 for none (default: one per core; two more with a GPU)",
+                                 remembered=False)
+    device: str = option("auto", "where the detector runs: auto, cpu, cuda, cuda:1, mps", remembered=False)
     shard: str | None = option(None, "i/n: do only the i-th of n parts of the videos and write no tables; a run "
-                                     "without it, after the n, finds them done and writes the tables")
-    retry_failed: bool = option(False, "try videos again that could not be read before")
-    verify: bool = option(False, "read all crops that are there already, and make those again that are damaged")
+                                     "without it, after the n, finds them done and writes the tables",
+                               remembered=False)
+    retry_failed: bool = option(False, "try videos again that could not be read before", remembered=False)
+    verify: bool = option(False, "read all crops that are there already, and make those again that are damaged",
+                          remembered=False)
     engine: str = option("local", "where the workers run: here, or on Ray (a cluster that RAY_ADDRESS names, "
-                                  "or one of this machine's cores)", choices=("local", "ray"))
+                                  "or one of this machine's cores)", choices=("local", "ray"), remembered=False)
     reuse_boxes: bool = option(False, "take the boxes of a real for its fakes, checked on every third frame")
 
     def __post_init__(self) -> None:
@@ -88,7 +96,8 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
     with store.locked(), contextlib.ExitStack() as stack:
         rows, stamp_of = {}, stamps_below(root)
         for video_id in names:
-            kept = store.kept(video_id, _stamp(stamp_of, video_id, original), run.verify)
+            kept = store.kept(video_id, _stamp(stamp_of, video_id, original), run.verify,
+                              functools.partial(_digests, root, video_id, original.get(video_id)))
             if kept and not (run.retry_failed and kept["video"]["status"] == "unreadable"):
                 rows[video_id] = kept
         todo = [video_id for video_id in names if video_id not in rows]
@@ -98,8 +107,8 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
         workers, *start = _workers(root, store, frames, faces, run, len(todo), stack)
         # A fake that may take the boxes of its real comes after it.
         for videos in ([v for v in todo if not original.get(v)], [v for v in todo if original.get(v)]):
-            items = [(v, _stamp(stamp_of, v, original), rows.get(original.get(v, ""))) for v in videos]
-            for (video_id, _, real), result in map_unordered(_extract_one, items, workers, *start):
+            items = [(v, _stamp(stamp_of, v, original), rows.get(original.get(v, "")), original.get(v)) for v in videos]
+            for (video_id, _, real, _), result in map_unordered(_extract_one, items, workers, *start):
                 rows[video_id], spent = _row_of(result)
                 if progress:
                     progress.add(rows[video_id], spent, real is not None)
@@ -149,11 +158,20 @@ def _stamp(stamp_of, video_id: str, original: dict[str, str]) -> list | None:
     return [stamp_of(video_id), stamp_of(real)] if real else stamp_of(video_id)
 
 
+def _digests(root: Any, video_id: str, original: str | None) -> list[str] | None:
+    """SHA-256 of a video and of its real, where it takes the real's boxes; None where one cannot be read."""
+    found = [sha256_of(root / name) for name in (video_id, original) if name]
+    return None if None in found else [digest for digest in found if digest]
+
+
 def _write_tables(out: Path, index, rows: dict[str, dict], options: dict) -> None:
     from extract.contact_sheet import write_sheet
 
     labels = dict(zip(index["video_id"], index["label"]))
-    write_json(out / "options.json", options)
+    crops = sorted((f"{v}/{name}", crc) for v, row in rows.items() for name, crc in row.get("crc32", {}).items())
+    # What the crops are, so that training sees that one was made anew from another video of the same shape.
+    write_json(out / "options.json", {**options,
+                                      "crops_sha256": hashlib.sha256(json.dumps(crops).encode()).hexdigest()})
     write_table(out / "faces.csv", [{"video_id": v, **face} for v, row in rows.items() for face in row["faces"]], FACES)
     write_sheet(out, {v: [f["crop"] for f in row["faces"] if f["crop"]] for v, row in rows.items()}, labels)
     write_table(out / "videos.csv", [{"video_id": v, "label": labels[v], **row["video"]} for v, row in rows.items()],
@@ -200,14 +218,14 @@ def _start_worker(root: Path, store: Store, frames: FrameOptions, faces: FaceOpt
     _worker.update(root=root, store=store, frames=frames, detector=_Timed(detector))
 
 
-def _extract_one(item: tuple[str, list | None, dict | None]) -> tuple[dict, dict[str, float]]:
+def _extract_one(item: tuple[str, list | None, dict | None, str | None]) -> tuple[dict, dict[str, float]]:
     """Extract one video and put its folder in place: its row, and the seconds that decode, detect and write took.
 
-    item: video_id, stamp, row of the real whose boxes it may take.
+    item: video_id, stamp, row and video_id of the real whose boxes it may take.
     """
     from extract.video import Extraction, extract_video, known_faces
 
-    video_id, stamp, real = item
+    video_id, stamp, real, original = item
     detector = _worker["detector"]
     start, detector.spent_s = time.perf_counter(), 0.0
     try:
@@ -218,7 +236,7 @@ def _extract_one(item: tuple[str, list | None, dict | None]) -> tuple[dict, dict
     except OSError as error:  # of the video's disk; an error of ours' is raised below, and ends the run
         return _failed(f"cannot be read: {error.strerror or error}"), {}
     read = time.perf_counter()
-    row = _worker["store"].put(video_id, found, stamp)
+    row = _worker["store"].put(video_id, found, stamp, _digests(_worker["root"], video_id, original))
     return row, {"decode": read - start - detector.spent_s, "detect": detector.spent_s,
                  "write": time.perf_counter() - read}
 
@@ -297,20 +315,16 @@ def _summary(out: Path) -> list[str]:
     return lines
 
 
-@command
-def main(argv: list[str] | None = None) -> int | None:
-    parser = argparse.ArgumentParser(prog="python -m extract.run", description="Videos or pictures to crops.")
-    parser.add_argument("corpus", type=place, help="the corpus that the index was made from")
-    parser.add_argument("--index", type=place, required=True, help="table of videos made by extract.corpus")
-    parser.add_argument("--out", type=place, required=True, help="folder for crops and tables (OUT/faces)")
-    add_flags(parser, FrameOptions, FaceOptions, RunOptions)
-    arguments = parser.parse_args(argv)
-    from extract.corpus import beside, find_corpus
-
-    index, run, progress = read_table(arguments.index, INDEX), from_flags(RunOptions, arguments), Progress()
-    root = find_corpus(arguments.corpus, beside(arguments.index)).root
-    counts = extract_corpus(root, index, arguments.out,
-                            from_flags(FrameOptions, arguments), from_flags(FaceOptions, arguments), run, progress)
+def _extract(work: stages.Work) -> int | None:
+    """Extract the run's corpus: into OUT/faces, or beside it while crops made with other options are there."""
+    root = stages.corpus_root(work.record)
+    if root is None:
+        raise PipelineError(f"{work.out} has no index: run `make index CORPUS=folder` first")
+    run, index, progress = work.options(RunOptions), read_table(work.out / "index.csv", INDEX), Progress()
+    # Crops that changed since are read again, and made again where they are not what was written.
+    run = replace(run, verify=run.verify or "sizes or times of crops changed" in work.reasons)
+    folder = _folder(work)
+    counts = extract_corpus(root, index, folder, work.options(FrameOptions), work.options(FaceOptions), run, progress)
     if progress.spent:
         print(f"extract: {progress.speed()}")
     if reuse := progress.reuse:
@@ -321,12 +335,65 @@ def main(argv: list[str] | None = None) -> int | None:
         print(f"extract: shard {run.shard}: {sum(counts.values()):,} of {len(index):,} videos done, no tables written: "
               "when all shards are done, run the same without --shard")
         return None
-    print("\n".join(_summary(arguments.out)))
-    print(f"look at {arguments.out / 'sheet.png'} before training")
+    if folder != work.out / "faces":
+        _exchange(folder, work.out / "faces")
+    print("\n".join(_summary(work.out / "faces")))
+    print(f"look at {work.out / 'faces' / 'sheet.png'} before training")
     if not counts["ok"]:
         nothing = "picture could be used" if thing_of(index["video_id"]) == "picture" else "video gave a face"
         raise PipelineError(f"no {nothing}: nothing to train on")
+    return _errors(work, len(index))
+
+
+def _errors(work: stages.Work, n_videos: int) -> int | None:
+    """Record that extraction is done, unless videos ended in errors that did not happen before. Returns the status."""
+    videos = read_table(work.out / "faces" / "videos.csv", VIDEOS)
+    errors = videos[videos["status"] == "error"].set_index("video_id")["reason"].to_dict()
+    section = work.record.section(work.key)
+    new = [name for name, reason in errors.items() if section.get("errors", {}).get(name) != reason]
+    section["errors"] = errors
+    if new:
+        work.record.write()
+        raise PipelineError(f"{len(new)} of {n_videos} videos ended in an unexpected error, e.g. {new[0]}: "
+                            f"{errors[new[0]]}. All others are done; the same command tries these again, and goes on "
+                            "without those that fail again in the same way")
+    faces = work.out / "faces"
+    size = 0 if isinstance(faces, Remote) else sum((faces / name).stat().st_size for name in column(
+        faces / "faces.csv", "crop") if name and (faces / name).is_file())
+    work.finish(n_videos, bytes=size)
     return None
+
+
+def _folder(work: stages.Work) -> Any:
+    """OUT/faces; OUT/faces.next where OUT/faces holds finished crops that were made with other options."""
+    faces = work.out / "faces"
+    if isinstance(work.out, Remote):
+        return faces
+    before = faces.with_name("faces.before")
+    if before.exists() and not faces.exists():  # killed between the two renames
+        before.rename(faces)
+    shutil.rmtree(before, ignore_errors=True)
+    done = work.record.done("extract")
+    if not done or not (faces / "videos.csv").is_file():
+        return faces
+    now = work.remembered_values()
+    if all(done["options"].get(name) == value for name, value in now.items()):
+        return faces
+    print(f"extract: the crops that are there stay in {faces} until the new ones are complete", flush=True)
+    return faces.with_name("faces.next")
+
+
+def _exchange(made: Path, faces: Path) -> None:
+    before = faces.with_name("faces.before")
+    faces.rename(before)
+    made.rename(faces)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+@command
+def main(argv: list[str] | None = None) -> int | None:
+    return stages.run("extract", argv, "Sample frames of the videos of OUT/index.csv, find faces, store square crops.",
+                      _extract)
 
 
 if __name__ == "__main__":

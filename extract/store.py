@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -57,10 +58,17 @@ class Store:
                 with contextlib.suppress(OSError):
                     self.partial.parent.rmdir()  # the last of several runs takes it away
 
-    def put(self, video_id: str, found, stamp: list | None) -> dict:
+    def put(self, video_id: str, found, stamp: list | None, sha256: list[str] | None = None) -> dict:
         """Write a video's crops and row into a folder of its own, then rename it into place. Returns the row.
 
-        found: extract.video.Extraction. Raises OSError when nothing more can be written.
+        Args:
+            video_id: of the video.
+            found: extract.video.Extraction.
+            stamp: size and times of the video, see `stamp_of`.
+            sha256: of its content, and of that of the real whose boxes it took.
+
+        Raises:
+            OSError: nothing more can be written.
         """
         import cv2
 
@@ -76,7 +84,7 @@ class Store:
         for face in found.faces:
             face["crop"] = f"{video_id}/{face['frame']:06d}.png" if face["face"] == 0 else ""
         row = {"video": found.video, "faces": found.faces, "made_with": self.made_with, "stamp": stamp,
-               "crc32": checksums, "n_reused": found.n_reused, "mismatch": found.mismatch}
+               "sha256": sha256, "crc32": checksums, "n_reused": found.n_reused, "mismatch": found.mismatch}
         write_bytes(folder / "row.json", json.dumps(row).encode())
         self._finish(folder, video_id)
         return row
@@ -95,22 +103,36 @@ class Store:
         final.parent.mkdir(parents=True, exist_ok=True)
         os.rename(folder, final)
 
-    def kept(self, video_id: str, stamp: list | None, reread: bool = False) -> dict | None:
-        """The row of a video that needs no new extraction, else None.
+    def kept(self, video_id: str, stamp: list | None, reread: bool = False,
+             sha256: Callable[[], list[str] | None] = lambda: None) -> dict | None:
+        """Return the row of a video that needs no new extraction, else None.
 
-        stamp: of the video as it is now. reread: every crop is read, and must be what was written.
+        Args:
+            video_id: of the video.
+            stamp: of the video as it is now.
+            reread: read every crop, which must be what was written.
+            sha256: computes the digests of the video now. It is called where sizes are as they were and only times
+                differ; where the digests are the same, the row is kept and gets the new stamp.
         """
         folder = self.out / video_id
         try:
             row = json.loads(self._row(video_id))
-            if row["made_with"] != self.made_with or row["stamp"] != stamp:
+            if row["made_with"] != self.made_with:
                 return None
+            if row["stamp"] != stamp:
+                if _sizes(row["stamp"]) != _sizes(stamp) or not row.get("sha256") or row["sha256"] != sha256():
+                    return None
+                row["stamp"] = stamp
+                self._restamp(video_id, row)
             crops = self._read([folder / name for name in row["crc32"]]) if reread else []
             if any(zlib.crc32(png) != crc for png, crc in zip(crops, row["crc32"].values())):
                 return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return row
+
+    def _restamp(self, video_id: str, row: dict) -> None:
+        write_bytes(self.out / video_id / "row.json", json.dumps(row).encode())
 
     def _row(self, video_id: str) -> bytes:
         return (self.out / video_id / "row.json").read_bytes()
@@ -161,8 +183,26 @@ def stamps_below(root: Any) -> Callable[[str], list | None]:
 
 
 def stamp_of(path: Path) -> list | None:
-    """Size and modification time of a video: what tells that it was replaced. None where it cannot be asked."""
+    """Return size, modification and change time of a file; None where it cannot be asked."""
     with contextlib.suppress(OSError):
         status = path.stat()
-        return [status.st_size, status.st_mtime_ns]
+        return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
     return None
+
+
+def sha256_of(path: Any) -> str | None:
+    """Return the SHA-256 of a local file's content; None where it cannot be read, or is elsewhere."""
+    if isinstance(path, Remote):
+        return None
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _sizes(stamp: Any) -> Any:
+    """The sizes in a stamp, or in the stamps of a fake and of the real whose boxes it takes."""
+    if not isinstance(stamp, list) or not stamp:
+        return stamp
+    return [_sizes(part) for part in stamp] if isinstance(stamp[0], list) or stamp[0] is None else stamp[0]

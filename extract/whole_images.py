@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import hashlib
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator
 
-from extract.store import Store, stamp_of
+from extract.store import Store, sha256_of, stamp_of
 from pipeline.errors import CorpusError, VideoError
 from pipeline.parallel import map_unordered
 from pipeline.storage import Remote
@@ -22,9 +24,9 @@ if TYPE_CHECKING:
     from extract.run import RunOptions
 
 BUNDLE = 64  # pictures that a worker is handed at once: opening one may take less than handing it over
-VERSION = 1  # raised when the same file gives another row
+VERSION = 2  # raised when the same file gives another row
 
-Row = list[Any]  # video_id, stamp, status, reason, width_px, height_px
+Row = list[Any]  # video_id, stamp, status, reason, width_px, height_px, sha256
 
 
 def extract_whole(root: Path, index, out: Path, options: dict[str, Any], run: RunOptions,
@@ -72,7 +74,7 @@ def _looked_at(root: Path, names: list[str], run: RunOptions) -> Iterator[list[R
             yield found
     for (_, [name]), found in map_unordered(_look, [(root, [name]) for name in lost], run.workers, engine=run.engine):
         failed = isinstance(found, Exception)
-        yield [[name, None, "error", f"{type(found).__name__}: {found}", 0, 0]] if failed else found
+        yield [[name, None, "error", f"{type(found).__name__}: {found}", 0, 0, None]] if failed else found
 
 
 def _look(bundle: tuple[Path, list[str]]) -> list[Row]:
@@ -85,9 +87,9 @@ def _look(bundle: tuple[Path, list[str]]) -> list[Row]:
         stamp = stamp_of(root / name)
         try:
             height, width = read_picture(root / name).shape[:2]
-            rows.append([name, stamp, "ok", "", width, height])
+            rows.append([name, stamp, "ok", "", width, height, sha256_of(root / name)])
         except VideoError as error:
-            rows.append([name, stamp, error.status, str(error), 0, 0])
+            rows.append([name, stamp, error.status, str(error), 0, 0, None])
     return rows
 
 
@@ -115,14 +117,18 @@ def _write_tables(root: Path, index, out: Path, rows: list[Row], options: dict[s
 
     from extract.contact_sheet import write_sheet
 
-    found = pd.DataFrame(rows, columns=["video_id", "stamp", "status", "reason", "width_px", "height_px"])
+    found = pd.DataFrame(rows, columns=["video_id", "stamp", "status", "reason", "width_px", "height_px", "sha256"])
     labels = dict(zip(index["video_id"], index["label"]))
     ok = (found["status"] == "ok").astype(int)
     videos = found.assign(label=found["video_id"].map(labels), n_asked=1, n_read=ok, n_faces=ok, duration_s=0.0)
     faces = found[found["status"] == "ok"].rename(columns={"width_px": "x1", "height_px": "y1"})
     faces = faces.assign(time_s=0.0, frame=0, face=0, x0=0.0, y0=0.0, n_faces=1, track=0, crop=faces["video_id"])
     folder = Path(root).resolve()
-    write_json(out / "options.json", {**options, "crop_folder": str(folder)})
+    run_folder = out.resolve().parent
+    inside = folder.is_relative_to(run_folder)
+    write_json(out / "options.json", {
+        **options, "crop_folder": os.path.relpath(folder, run_folder) if inside else str(folder),
+        "crops_sha256": hashlib.sha256(json.dumps(sorted((row[0], row[6]) for row in rows)).encode()).hexdigest()})
     write_table(out / "faces.csv", faces.reindex(columns=list(FACES)), FACES)
     good = set(faces["video_id"])
     write_sheet(out, {name: [name] if name in good else [] for name in labels}, labels, folder)

@@ -88,7 +88,8 @@ def command(main: Callable[[list[str] | None], int | None]) -> Command:
             return 0
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                return fail(f"the disk is full ({error.filename or 'while writing'}): free some space and run the same "
+                folder = os.path.dirname(os.path.abspath(error.filename)) if error.filename else ""
+                return fail(f"the disk is full{f' ({folder})' if folder else ''}: free some space and run the same "
                             "command again, what is finished is kept")
             if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
                 return fail(f"no permission for {error.filename}: {error.strerror}")

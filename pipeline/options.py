@@ -19,13 +19,20 @@ from pipeline.errors import OptionsError
 T = TypeVar("T")
 
 
-def option(default: Any, help: str, choices: Sequence[Any] | None = None) -> Any:
-    """A dataclass field with the sentence that `--help` shows (units included) and the values allowed."""
-    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+def option(default: Any, help: str, choices: Sequence[Any] | None = None, remembered: bool = True) -> Any:
+    """Define a field of an options dataclass.
+
+    Args:
+        default: value where the option is not named.
+        help: the sentence that `--help` shows, units included.
+        choices: the values allowed, None for any.
+        remembered: whether a run remembers the option once it was named: False for what changes no result.
+    """
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "remembered": remembered})
 
 
 def add_flags(parser: argparse.ArgumentParser, *classes: type) -> None:
-    """Add one flag per field of each options dataclass."""
+    """Add one flag per field of each options dataclass. Only flags that are given appear among the parsed arguments."""
     for cls in classes:
         hints = typing.get_type_hints(cls)
         group = parser.add_argument_group(cls.__name__)
@@ -34,22 +41,33 @@ def add_flags(parser: argparse.ArgumentParser, *classes: type) -> None:
             shown = field.metadata["help"] + ("" if field.default is None else f" (default {field.default})")
             flag = "--" + field.name.replace("_", "-")
             if kind is bool:
-                group.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default,
-                                   help=field.metadata["help"])
+                group.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS,
+                                   help=f"{shown[:shown.rfind(' (default')]} (default "
+                                        f"{'yes' if field.default else 'no'})".replace("%", "%%"))
             else:
-                group.add_argument(flag, type=kind, default=field.default, choices=field.metadata["choices"],
+                group.add_argument(flag, type=kind, default=argparse.SUPPRESS, choices=field.metadata["choices"],
                                    metavar=None if field.metadata["choices"] else kind.__name__.upper(),
                                    help=shown.replace("%", "%%"))
 
 
 def from_flags(cls: type[T], arguments: argparse.Namespace) -> T:
-    """Build the options dataclass from parsed flags.
+    """Build an options dataclass from parsed flags; what was not given has its default.
 
-    Raises OptionsError when the dataclass refuses a value (its `__post_init__` raises ValueError).
+    Raises:
+        OptionsError: the dataclass refuses a value (its `__post_init__` raises ValueError).
     """
+    return from_values(cls, vars(arguments))
+
+
+def from_values(cls: type[T], values: dict[str, Any]) -> T:
+    """Build an options dataclass from those of `values` that are fields of it.
+
+    Raises:
+        OptionsError: the dataclass refuses a value (its `__post_init__` raises ValueError).
+    """
+    known = {field.name for field in dataclasses.fields(typing.cast(Any, cls))}
     try:
-        return cls(**{field.name: getattr(arguments, field.name)
-                      for field in dataclasses.fields(typing.cast(Any, cls))})
+        return cls(**{name: value for name, value in values.items() if name in known})
     except ValueError as error:
         raise OptionsError(str(error)) from None
 

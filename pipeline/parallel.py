@@ -4,7 +4,10 @@ Here the workers are processes of this machine; ray_map.py has the same map on a
 """
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import threading
 from typing import Any, Callable, Iterable, Iterator, TypeVar
 
 Item = TypeVar("Item")
@@ -74,7 +77,8 @@ def _pooled(function, items, workers, start, start_args):
                     while waiting and not broken and len(running) < workers + 1:
                         item = waiting.pop()
                         try:
-                            running[pool.submit(call, function, item)] = item
+                            with _no_interrupts():
+                                running[pool.submit(call, function, item)] = item
                         except BrokenProcessPool:
                             waiting.append(item)
                             broken = True
@@ -96,10 +100,25 @@ def _pooled(function, items, workers, start, start_args):
     return suspects
 
 
+@contextlib.contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Start processes that ignore Ctrl-C from their first instruction: this process ends them itself.
+
+    Else one that is still importing prints a traceback.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _start(start, start_args) -> None:
     """In each worker: end with the parent, however that ends (kill -9 included), then the caller's own start."""
     import multiprocessing
-    import threading
 
     def follow() -> None:
         parent = multiprocessing.parent_process()

@@ -96,6 +96,14 @@ VIDEO_SCORES = {
 # Of test videos whose crops were altered (classify.evaluation.corruptions).
 ALTERED_SCORES = {"alteration": "str", **VIDEO_SCORES}
 DEMO_MARK = "DEMO.txt"    # a corpus that holds this file was drawn by data.demo.make; pages made from it say so
+# Values that a column may hold, checked when a table is read: a set of words, or the ends of a range.
+PARTS = ("train", "val", "test", "dropped")
+STATUSES = ("ok", "no_face", "unreadable", "error", "timeout")
+VALUES: dict[str, tuple[str, ...] | tuple[float, float]] = {
+    "label": (0, 1), "part": PARTS, "status": STATUSES, "verdict": ("real", "fake", "undecided"), "score": (0.0, 1.0),
+    "share": (0.0, 1.0), "confidence": (0.0, 1.0), "n_asked": (0, 10 ** 9), "n_read": (0, 10 ** 9),
+    "n_faces": (0, 10 ** 9), "frame": (0, 10 ** 12), "face": (0, 10 ** 6), "track": (-1, 10 ** 9),
+    "width_px": (0, 10 ** 6), "height_px": (0, 10 ** 6), "duration_s": (0.0, 1e9), "time_s": (-1e9, 1e9)}
 SORT_KEYS = ("video_id", "frame", "face")
 
 
@@ -162,10 +170,17 @@ def write_table(path: str | Path, rows: pd.DataFrame | list[dict], columns: dict
     return True
 
 
-def read_table(path: str | Path, columns: dict[str, str]) -> pd.DataFrame:
-    """Read a table written by `write_table`.
+def read_table(path: str | Path, columns: dict[str, str], exact: bool = True) -> pd.DataFrame:
+    """Read a table written by `write_table`, and check its values.
 
-    Raises TableError when it is missing, empty, damaged or has other columns.
+    Args:
+        path: the file.
+        columns: name -> pandas type.
+        exact: whether further columns are an error; else they are left out.
+
+    Raises:
+        TableError: the table is missing, empty, damaged, has other columns, or a row holds an impossible value. The
+            message names the file and the row.
     """
     import pandas as pd
 
@@ -178,7 +193,28 @@ def read_table(path: str | Path, columns: dict[str, str]) -> pd.DataFrame:
                             na_values={c: [""] for c, kind in columns.items() if kind == "float64"})
     except (ValueError, pd.errors.ParserError) as error:
         raise TableError(f"{path} is not a table of this version ({error}): remove it and make it again") from None
+    if not exact and set(columns) <= set(frame.columns):
+        frame = frame[list(columns)]
     if list(frame.columns) != list(columns):
         raise TableError(f"{path} has the columns {list(frame.columns)}, expected {list(columns)}: "
                          "remove it and make it again")
+    _check_values(path, frame)
     return frame
+
+
+def _check_values(path: str | Path, frame: pd.DataFrame) -> None:
+    """Raise TableError for the first row that holds an impossible value."""
+    for name in frame.columns:
+        column = frame[name]
+        if name == "video_id":
+            wrong, expected = column == "", "a path"
+        elif (allowed := VALUES.get(name)) is None:
+            continue
+        elif isinstance(allowed[0], str):
+            wrong, expected = ~column.isin(allowed), " or ".join([", ".join(map(str, allowed[:-1])), str(allowed[-1])])
+        else:
+            low, high = allowed
+            wrong, expected = (column < low) | (column > high), f"{low:g} to {high:g}"
+        if wrong.any():
+            row = int(wrong.to_numpy().argmax())
+            raise TableError(f"{path}, line {row + 2}: {name} is {column.iloc[row]!r}, expected {expected}")

@@ -10,24 +10,23 @@ import re
 from pathlib import Path
 from typing import Any, Sequence
 
-from classify.score import scored_by
-from pipeline.errors import CorpusError, PipelineError, VideoError
+from pipeline.errors import PipelineError, VideoError
 
 LONGEST_NAME = 60
 
 
-def write_sheets(out: Path, corpus: Any, model_id: str | None,
+def write_sheets(folder: Path, root: Path | None, model: Path | None,
                  wrong: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:
-    """Write a sheet of each of the calls `wrong` (of classify.evaluation.errors.false_calls), remove those of
-    earlier reports.
+    """Write a sheet of each of the calls `wrong` (of classify.evaluation.errors.false_calls) into `folder`.
+
+    Sheets of earlier reports are removed.
 
     Returns (sheets, why): per call {video_id, file, verdict, score, reason}, with `file` relative to the report and ""
     where the clip cannot be read, as `reason` says; why there are no sheets at all, else "".
 
-    corpus: what `make extract` was given, a folder, zip or CSV; None where nobody knows.
+    root: folder that the video_ids are relative to. model: what made the scores. None where it is not known.
     """
-    folder = out / "report" / "sheets"
-    sheets, why = _written(out, corpus, model_id, wrong, folder) if wrong else ([], "")
+    sheets, why = _written(root, model, wrong, folder) if wrong else ([], "")
     kept = {Path(sheet["file"]).name for sheet in sheets}
     for path in folder.glob("*.html"):
         if path.name not in kept:
@@ -35,12 +34,9 @@ def write_sheets(out: Path, corpus: Any, model_id: str | None,
     return sheets, why
 
 
-def _written(out: Path, corpus: Any, model_id: str | None, wrong: Sequence[dict[str, Any]],
+def _written(root: Path | None, model: Path | None, wrong: Sequence[dict[str, Any]],
              folder: Path) -> tuple[list[dict[str, Any]], str]:
-    if corpus is None:
-        return [], "nobody said where the videos are: make report CORPUS=folder"
-    root, model = _root(out, corpus), scored_by(out, model_id)
-    if root is None:
+    if root is None or not root.is_dir():
         return [], "the videos are no longer where they were extracted from, or not on this machine"
     if model is None:
         return [], "the model that made these scores is no longer beside them"
@@ -73,14 +69,3 @@ def _written(out: Path, corpus: Any, model_id: str | None, wrong: Sequence[dict[
 def safe(video_id: str) -> str:
     """The file's stem in letters that need no escape on any system or in a link."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", Path(video_id).stem)[:LONGEST_NAME]
-
-
-def _root(out: Path, corpus: Any) -> Path | None:
-    """What video_ids are relative to, None where there is no such folder here."""
-    from extract.corpus import beside, find_corpus
-
-    try:
-        root = find_corpus(corpus, beside(out / "index.csv")).root
-    except CorpusError:
-        return None
-    return root if isinstance(root, Path) else None

@@ -13,19 +13,19 @@ findings.py put them into words and tables.
 """
 from __future__ import annotations
 
-import argparse
 import base64
 import sys
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classify.judging import sheet
+from classify.score import chosen_model, scored_by
+from pipeline import stages
 from pipeline.errors import TableError, command
-from pipeline.options import add_flags, from_flags, option
-from pipeline.storage import place
 from pipeline.tables import ALTERED_SCORES, VIDEO_SCORES, read_table, write_bytes, write_json, write_table
 from reports.findings import WORDS, findings
+from reports.options import ReportOptions
 from reports.run_tables import PART, Run, outcomes, parts, read_card, read_run, warnings
 
 if TYPE_CHECKING:
@@ -48,27 +48,18 @@ CAPTIONS = {
 }
 
 
-@dataclass(frozen=True)
-class ReportOptions:
-    """What the page says beyond its numbers."""
+def write_report(out: Path, options: ReportOptions = ReportOptions(), root: Path | None = None,
+                 foreign: tuple[Path, Path] | None = None) -> dict[str, Any]:
+    """Write the report of a run and return its metrics, findings included.
 
-    title: str = option("Real or fake: how well the model tells", "heading of the page")
-    against: str | None = option(None, "folder (OUT) of an earlier run to compare with, on the test videos of both")
-    sheets: int = option(8, "worst false calls that get a sheet of evidence, some seconds each; 0 for none")
+    Args:
+        out: folder of the run; the report goes to OUT/report.
+        options: what is shown.
+        root: folder that the video_ids are relative to, for the sheets; None where it is not known.
+        foreign: a model that was trained elsewhere, and its folder OUT/others/<model id>, where the report then goes.
 
-    robust: bool = option(False, "tell how the model bears altered crops, of "
-                                 "scores/altered.csv (classify.evaluation.robustness)")
-
-    def __post_init__(self) -> None:
-        if self.sheets < 0:
-            raise ValueError(f"sheets must be at least 0, got {self.sheets}")
-
-
-def write_report(out: Path, options: ReportOptions = ReportOptions(), corpus: Any = None) -> dict[str, Any]:
-    """Write the report of the run in folder `out` to `out`/report and return its metrics, findings included.
-
-    corpus: what the run was extracted from, for the sheets; None where that is not known.
-    Raises TableError where a table is missing, damaged or contradicts another.
+    Raises:
+        TableError: a table is missing, damaged or contradicts another.
     """
     from classify.evaluation.errors import false_calls, methods, people
     from classify.evaluation.metrics import evaluate, to_rows, videos_of
@@ -77,7 +68,8 @@ def write_report(out: Path, options: ReportOptions = ReportOptions(), corpus: An
     from reports.error_sheets import write_sheets
     from reports.figures import draw_all
 
-    run = read_run(out)
+    own = foreign[1] if foreign else out
+    run = read_run(out, own)
     threshold = float(run.card["threshold"])
     originals = dict(zip(run.index["video_id"], run.index["original"]))
     metrics = {"model_id": run.card.get("model_id"), "demo": bool(run.card.get("demo")),
@@ -86,7 +78,7 @@ def write_report(out: Path, options: ReportOptions = ReportOptions(), corpus: An
                **evaluate(run.video_scores, run.frame_scores, threshold, PART, originals)}
     rows = videos_of(run.video_scores, PART, threshold, originals)
     faces = run.frame_scores.merge(rows[["video_id", "label"]], on="video_id")
-    metrics["robustness"] = summaries(read_table(out / "scores" / "altered.csv", ALTERED_SCORES), rows, threshold) \
+    metrics["robustness"] = summaries(read_table(own / "scores" / "altered.csv", ALTERED_SCORES), rows, threshold) \
         if options.robust else None
     figures = draw_all(metrics, rows, faces, run.epochs, run.card.get("best_epoch"))
     metrics["worst"] = {"methods": methods(rows),
@@ -94,10 +86,11 @@ def write_report(out: Path, options: ReportOptions = ReportOptions(), corpus: An
     metrics["against"] = compared(rows, Path(options.against), metrics["thing"]) if options.against else None
     metrics["findings"] = findings(metrics)
     wrong = false_calls(rows, run.frame_scores, run.crops, threshold, SHOWN_FACES)
-    sheets, why = write_sheets(out, corpus, metrics["model_id"], wrong[:options.sheets])
+    model = foreign[0] if foreign else scored_by(out, metrics["model_id"])
+    sheets, why = write_sheets(own / "report" / "sheets", root, model, wrong[:options.sheets])
     metrics["sheets"] = {"asked": options.sheets, "sheets": sheets, "reason": why}
     html = render(run, metrics, rows, wrong, figures, options)
-    folder = out / "report"
+    folder = own / "report"
     for name, drawn in figures.items():
         (folder / f"{name}.svg").unlink(missing_ok=True)  # where reports used to put it
         for suffix in UNSAID:
@@ -164,23 +157,31 @@ def show_number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-@command
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m reports.page", description="Scores to a page that people read.")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run (OUT); the page goes to OUT/report")
-    parser.add_argument("--corpus", type=place, help="what OUT was extracted from: sheets are made of its videos")
-    add_flags(parser, ReportOptions)
-    arguments = parser.parse_args(argv)
-    metrics = write_report(arguments.out, from_flags(ReportOptions, arguments), arguments.corpus)
+def _report(work: stages.Work) -> None:
+    """Write the page, and print what it found."""
+    options, root, foreign = work.options(ReportOptions), stages.corpus_root(work.record), None
+    if work.folder != work.out:
+        foreign = chosen_model(work), work.folder
+        # What is reported on a model from elsewhere stands beside the run's own, where there is one.
+        if options.against is None and (work.out / "scores" / "videos.csv").is_file():
+            options = replace(options, against=str(work.out))
+    metrics = write_report(work.out, options, root if isinstance(root, Path) else None, foreign)
     if metrics["demo"]:
         print("report: demo on drawn faces, its numbers say nothing about real videos")
     for line in metrics["findings"]:
         print(f"report: {line}")
+    folder = work.folder / "report"
     if made := sum(bool(sheet["file"]) for sheet in metrics["sheets"]["sheets"]):
-        print(f"report: sheets of {made} false calls in {arguments.out / 'report' / 'sheets'}")
+        print(f"report: sheets of {made} false calls in {folder / 'sheets'}")
     elif metrics["sheets"]["reason"]:
         print(f"report: no sheets: {metrics['sheets']['reason']}")
-    print(f"report: {arguments.out / 'report' / 'report.html'}")
+    print(f"report: {folder / 'report.html'}")
+    work.finish(metrics["video"].get("n", 0) if isinstance(metrics.get("video"), dict) else 0)
+
+
+@command
+def main(argv: list[str] | None = None) -> int | None:
+    return stages.run("report", argv, "Turn the scores of a run into one page that people read.", _report)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from classify.score import split_of
 from extract.layouts.base import thing_of
 from pipeline.errors import TableError
 from pipeline.tables import FRAME_SCORES, INDEX, SPLIT, VIDEO_SCORES, VIDEOS, read_json, read_table
@@ -29,32 +30,45 @@ class Run:
     card: dict[str, Any]            # of the model
     epochs: pd.DataFrame | None     # None where training left no table
     crops: Path                     # folder that the column `crop` is relative to
+    foreign: bool = False           # whether the model was trained elsewhere
 
 
-def read_run(out: Path) -> Run:
-    """Read what a report needs from a run's folder. Raises TableError for the first thing missing or damaged."""
+def read_run(out: Path, folder: Path | None = None) -> Run:
+    """Read what a report needs from a run.
+
+    Args:
+        out: folder of the run.
+        folder: OUT/others/<model id> with the scores of a model that was trained elsewhere; None for OUT's own.
+
+    Raises:
+        TableError: for the first table that is missing or damaged.
+    """
     import pandas as pd
 
     from data.loading.pack import crop_folder
 
-    card = read_card(out)
+    own, split = folder or out, split_of(out, folder)
+    card = read_card(own)
     epochs, path = None, out / "model" / "epochs.csv"
-    if path.is_file():
+    if own == out and path.is_file():
         try:
             epochs = pd.read_csv(path)
         except (ValueError, pd.errors.ParserError) as error:
             raise TableError(f"{path} is not a table of epochs ({error}): train again") from None
     return Run(read_table(out / "index.csv", INDEX), read_table(out / "faces" / "videos.csv", VIDEOS),
-               read_table(out / "split.csv", SPLIT), read_table(out / "scores" / "frames.csv", FRAME_SCORES),
-               read_table(out / "scores" / "videos.csv", VIDEO_SCORES), read_json(out / "split.json"), card, epochs,
-               crop_folder(out)[0])
+               read_table(split, SPLIT), read_table(own / "scores" / "frames.csv", FRAME_SCORES),
+               read_table(own / "scores" / "videos.csv", VIDEO_SCORES), read_json(split.with_suffix(".json")), card,
+               epochs, crop_folder(out)[0], own != out)
 
 
 def warnings(run: Run) -> list[str]:
     """What a reader must know before believing a number: of the split, and of tables that do not fit together."""
     lines, thing = [str(line) for line in run.audit.get("warnings", [])], thing_of(run.index["video_id"])
     hashes = run.audit.get("split_hash"), run.card.get("split_hash")
-    if all(hashes) and hashes[0] != hashes[1]:
+    if run.foreign:
+        lines.append(f"The model was trained elsewhere. Whether it was trained on any of these {thing}s, or on other "
+                     f"{thing}s of the same people, is not known here.")
+    elif all(hashes) and hashes[0] != hashes[1]:
         lines.append(f"The model was trained on another split than the one in this folder: test {thing}s may have been "
                      "trained on. Train again.")
     held_out = set(run.split.loc[run.split["part"] == PART, "video_id"])

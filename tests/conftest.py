@@ -47,10 +47,9 @@ def demo_run(demo_corpus, tmp_path_factory) -> Path:
     from reports import page
 
     out = tmp_path_factory.mktemp("out")
-    steps = [(corpus, [str(demo_corpus), "--out", f"{out}/index.csv"]),
-             (run, [str(demo_corpus), "--index", f"{out}/index.csv", "--out", f"{out}/faces", "--every", "1",
-                    "--workers", "0", "--device", "cpu"]),
-             (split, ["--index", f"{out}/index.csv", "--out", f"{out}/split.csv"]),
+    steps = [(corpus, ["--out", str(out), "--corpus", str(demo_corpus)]),
+             (run, ["--out", str(out), "--every", "1", "--workers", "0", "--device", "cpu"]),
+             (split, ["--out", str(out)]),
              (train, ["--out", str(out), "--backbone", "tf_efficientnet_lite0", "--size", "64", "--epochs", "1",
                       "--device", "cpu"]),
              (score, ["--out", str(out), "--device", "cpu"]),

@@ -4,12 +4,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pipeline.run_record import RunRecord
 from pipeline.tables import FACES, SPLIT, write_json, write_table
 
 
 def write_noise_crops(out: Path, n_train: int, n_real: int, n_val: int) -> Path:
     """Noise crops, fakes a little redder: n_train training videos, n_real of them real, and n_val validation videos,
     real and fake in turn, of 3 crops each."""
+    RunRecord(out).write()
     rng = np.random.default_rng(0)
     split, faces = [], []
     for number in range(n_train + n_val):

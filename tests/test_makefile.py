@@ -27,15 +27,15 @@ def test_every_option_of_a_command_can_be_given_to_make():
     """The lists in the Makefile are the fields of the options that the stages read."""
     import dataclasses
 
-    from classify.models.network import ModelOptions
-    from classify.score import ScoreOptions
+    from classify.evaluation.options import ScoreOptions
+    from classify.models.options import ModelOptions
     from classify.training.recipes import TrainOptions
-    from data.loading.augment import AugmentOptions
+    from data.loading.options import AugmentOptions
     from data.split import SplitOptions
     from extract.decoding.sampling import FrameOptions
     from extract.faces.detector import FaceOptions
     from extract.run import RunOptions
-    from reports.page import ReportOptions
+    from reports.options import ReportOptions
 
     text = (ROOT / "Makefile").read_text()
     for variables, classes in ((("EXTRACT_OPTIONS", "EXTRACT_RUNNING", "EXTRACT_SWITCHES"),

@@ -41,9 +41,9 @@ def drawn(root: Path, folders: dict[str, int], px: int, name: str = "{:04d}.png"
 def prepared(root: Path, out: Path, *flags: str) -> Path:
     """index, extract with these flags, and split."""
     for module, arguments in (
-            (corpus, [str(root), "--out", f"{out}/index.csv"]),
-            (run, [str(root), "--index", f"{out}/index.csv", "--out", f"{out}/faces", "--workers", "0", *flags]),
-            (split, ["--index", f"{out}/index.csv", "--out", f"{out}/split.csv"])):
+            (corpus, ["--out", str(out), "--corpus", str(root)]),
+            (run, ["--out", str(out), "--workers", "0", *flags]),
+            (split, ["--out", str(out)])):
         assert module.main(arguments) == 0, module.__name__
     return out
 

@@ -8,15 +8,15 @@ compression does to whole frames, `make bench-quality` tells.
 """
 from __future__ import annotations
 
-import argparse
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from classify.score import ScoreOptions, held_out, score_pictures, scored_by, video_scores
+from classify.evaluation.options import ScoreOptions
+from classify.score import chosen_model, held_out, score_pictures, scored_by, video_scores
+from pipeline import stages
 from pipeline.errors import CheckpointError, TableError, command
-from pipeline.options import add_flags, from_flags
 from pipeline.tables import ALTERED_SCORES, read_json, write_table
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ AT_ONCE = 512    # crops held at once: 80 MB of 224 px each
 NEAR = 1e-3      # by which the scores of the same crops may differ: other batches, another device
 
 
-def altered_scores(out: Path, net, card: dict[str, Any], options: ScoreOptions) -> pd.DataFrame:
+def altered_scores(out: Path, net, card: dict[str, Any], options: ScoreOptions,
+                   folder: Path | None = None) -> pd.DataFrame:
     """Rows of tables.ALTERED_SCORES of OUT's test videos, UNALTERED first, then in the order of ALTERATIONS."""
     import numpy as np
     import pandas as pd
@@ -38,7 +39,7 @@ def altered_scores(out: Path, net, card: dict[str, Any], options: ScoreOptions) 
     from data.loading.pack import crop_folder, read_stored
     from pipeline.parallel import cpu_count
 
-    crops, rows = held_out(out, ("test",))
+    crops, rows = held_out(out, ("test",), folder)
     size_px, centre = card["size_px"], card["centre"]
     (folder, whole), alters = crop_folder(out), {UNALTERED: lambda picture: picture, **ALTERATIONS}
     scores = {name: np.full(len(crops), np.nan) for name in alters}
@@ -89,24 +90,27 @@ def summaries(altered: pd.DataFrame, rows: pd.DataFrame, threshold: float) -> li
     return found
 
 
-@command
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m classify.evaluation.robustness",
-                                     description="Score the test crops again, compressed, blurred, darker, ….")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run (OUT), scored already")
-    add_flags(parser, ScoreOptions)
-    arguments = parser.parse_args(argv)
-    options, out = from_flags(ScoreOptions, arguments), arguments.out
+def _robustness(work: stages.Work) -> None:
+    """Write scores/altered.csv beside the scores of the same model."""
     from classify.models.network import load_checkpoint
     from extract.faces.detector import pick_device
 
-    model = scored_by(out, read_json(out / "scores" / "run.json").get("model_id"))
+    options, scores = work.options(ScoreOptions), work.folder / "scores"
+    model_id = read_json(scores / "run.json").get("model_id")
+    model = chosen_model(work) if work.folder != work.out else scored_by(work.out, model_id)
     if model is None:
-        raise CheckpointError(f"the model that made the scores is not in {out / 'model'}: score the videos again")
+        raise CheckpointError(f"the model that made the scores is not in {work.out / 'model'}: score the videos again")
     net, card = load_checkpoint(model, pick_device(options.device))
-    table = altered_scores(out, net, card, options)
-    write_table(out / "scores" / "altered.csv", table, ALTERED_SCORES)
+    table = altered_scores(work.out, net, card, options, work.folder)
+    write_table(scores / "altered.csv", table, ALTERED_SCORES)
     print(f"robustness: {table['video_id'].nunique()} test videos, {table['alteration'].nunique() - 1} alterations")
+    work.finish(len(table))
+
+
+@command
+def main(argv: list[str] | None = None) -> int | None:
+    return stages.run("robustness", argv, "Score the test crops again, compressed, blurred, darker and so on.",
+                      _robustness)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from typing import Any, Callable
 import numpy as np
 import torch
 
-from classify.models.network import FORMAT, HEAD_STD, PROBE_TOLERANCE, ModelOptions, _probe
+from classify.models.network import FORMAT, HEAD_STD, PROBE_TOLERANCE, _probe
+from classify.models.options import ModelOptions
 from pipeline.errors import CheckpointError, OptionsError, WeightsError
 from pipeline.tables import write_bytes, write_json
 

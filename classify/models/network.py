@@ -12,7 +12,6 @@ import difflib
 import hashlib
 import importlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -20,40 +19,16 @@ import torch
 
 from classify.models import efficientnet_lite
 from classify.models.card import FORMAT, read_card
+from classify.models.options import SMALL_CNN, ModelOptions
 from classify.models.pretrained import load_weights
 from pipeline.errors import CheckpointError, OptionsError
-from pipeline.options import option
 from pipeline.tables import write_bytes
 
 HEAD_STD = 1e-3        # of the one-logit head at the start: scores begin at .5; timm's default saturates them
 PROBE_TOLERANCE = 1e-2  # logits; two CPUs or a CPU and a GPU differ by 1e-4, a changed network by far more
 
 
-SMALL_CNN = "small-cnn"
 SPECTRUM = 64          # features of the spectrum branch
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """Which network, started from what, looking at what."""
-
-    backbone: str = option("resnet50", f"any timm model name, or {SMALL_CNN}")
-    weights: str = option("imagenet", "imagenet, none (from scratch), or a .safetensors or .pth file")
-    size: int = option(128, "side of the input in px")
-    centre: float = option(1.0, "share of the stored crop's side that is looked at, about its centre")
-    hidden: int = option(0, "units of a dense layer with ReLU between backbone and logit; 0 for none")
-    dropout: float = option(0.0, "share of the features dropped in training before the logit")
-    spectrum: bool = option(False, "a second branch that sees the log-magnitude spectrum of the picture")
-    methods: bool = option(False, "a second head that says which of the corpus' methods made a fake")
-
-    def __post_init__(self) -> None:
-        if self.size < 16:
-            raise ValueError(f"size must be at least 16 px, got {self.size}")
-        if not 0 < self.centre <= 1:
-            raise ValueError(f"centre must be more than 0 and at most 1, got {self.centre}")
-        if self.hidden < 0 or not 0 <= self.dropout < 1:
-            raise ValueError(f"hidden must be 0 or more (got {self.hidden}), dropout at least 0 and less than 1 "
-                             f"(got {self.dropout})")
 
 
 class FaceNet(torch.nn.Module):

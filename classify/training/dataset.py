@@ -108,10 +108,10 @@ def _thinned(rows: pd.DataFrame, training: TrainOptions) -> pd.DataFrame:
 
 
 def crops_record(out: Path) -> dict[str, Any]:
-    """What a model's card says of the crops it has learned: OUT/faces/options.json without crop_folder, a path of this
-    machine."""
+    """Return what a model's card says of the crops it learned from: OUT/faces/options.json without what is of this
+    machine or of these very crops."""
     record = json.loads((out / "faces" / "options.json").read_text())
-    return {key: value for key, value in record.items() if key != "crop_folder"}
+    return {key: value for key, value in record.items() if key not in ("crop_folder", "crops_sha256")}
 
 
 def _same_crops(out: Path, earlier: Path) -> None:

@@ -24,9 +24,9 @@ def ensemble(models: Sequence[Path], out: Path, options) -> dict[str, Any]:
 
     from classify.models.network import Ensemble, load_torch, save_checkpoint, versions
     from classify.score import score_crops
-    from classify.train import choices
     from classify.training.dataset import parts_of
     from classify.training.recipes import TrainOptions
+    from classify.training.train import choices
     from extract.faces.detector import pick_device
 
     if len(models) < 2:
@@ -59,7 +59,7 @@ def ensemble(models: Sequence[Path], out: Path, options) -> dict[str, Any]:
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    from classify.score import ScoreOptions
+    from classify.evaluation.options import ScoreOptions
 
     parser = argparse.ArgumentParser(prog="python -m classify.training.ensemble",
                                      description="Checkpoints of one split that judge together, as one file.")

@@ -21,17 +21,19 @@ from typing import Any, Iterator
 import numpy as np
 import torchvision  # noqa: F401  before TensorFlow: after it, loading torchvision's triton ends the interpreter
 
+from classify.evaluation.options import ScoreOptions
 from classify.models.keras import MISSING, build, keras_on, logits_of, save_checkpoint
-from classify.models.network import ModelOptions, versions
-from classify.score import ScoreOptions
-from classify.train import choices, parse
+from classify.models.network import versions
+from classify.models.options import ModelOptions
 from classify.training.dataset import Material, crops_record, material, partners
 from classify.training.keras_state import State, best_of, finished, history_row, learning_rate, open_run, save_state
 from classify.training.module import write_history
 from classify.training.recipes import TrainOptions
-from data.loading.augment import AugmentOptions, augment, draws
+from classify.training.train import choices
+from data.loading.augment import augment, draws
 from data.loading.batches import Batches, EpochOrder, InOrder
-from pipeline.errors import OptionsError, OutOfMemoryError, command
+from data.loading.options import AugmentOptions
+from pipeline.errors import OptionsError, OutOfMemoryError
 from pipeline.options import as_record
 
 # TrainOptions that only torch has, and what is none of it
@@ -39,7 +41,7 @@ NOT_HERE = {"ema": 0.0, "begin": None, "begin_size": 0, "replay_from": None, "bl
 
 
 def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: AugmentOptions,
-          running: ScoreOptions) -> dict[str, Any]:
+          running: ScoreOptions, folder: Path | None = None) -> dict[str, Any]:
     """Train on OUT's split and crops, write the `.keras` file and its card. Returns the card.
 
     Raises OptionsError where TensorFlow is missing or lacks what is asked, and what classify.train.train raises.
@@ -56,7 +58,8 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
     made_from = {"model": as_record(model), "augmentation": as_record(augmentation), "batch": running.batch,
                  **{k: v for k, v in as_record(training).items() if k not in ("epochs", "patience", "resume")},
                  "split_hash": json.loads((out / "split.json").read_text())["split_hash"]}
-    run = out / "model" / "run-keras"
+    folder = folder or out / "model"
+    run = folder / "run-keras"
     begun = open_run(run, made_from, training.resume)
     try:
         best_epoch, logits = _fit(tf, keras, net, crops, out, run, training, augmentation, running.batch, begun)
@@ -66,7 +69,7 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
     except KeyboardInterrupt:
         raise KeyboardInterrupt("RESUME=1 goes on with this run") from None
     scores = np.round(1 / (1 + np.exp(-logits.astype(np.float64))), 6)
-    return save_checkpoint(out / "model" / "model.keras", net, {
+    return save_checkpoint(folder / "model.keras", net, {
         **card, **choices(crops.val, scores), **crops_record(out),
         "split_hash": made_from["split_hash"], "best_epoch": best_epoch, "calibration": None,
         "trained_on": {"n_videos": int(crops.train["video_id"].nunique()), "n_crops": len(crops.train),
@@ -160,7 +163,7 @@ def _fit(tf: Any, keras: Any, net: Any, crops: Material, out: Path, run: Path, t
                         **history_row(_looked(net, crops, batch), crops.val, weights, training.smoothing)})
         if best_of(history) == epoch + 1:
             best = net.get_weights()
-        write_history(out / "model" / "epochs.csv", history)
+        write_history(run.with_name("epochs.csv"), history)
         save_state(run, State(history, [np.array(v) for v in net.variables], best,
                               [np.array(v) for v in optimizer.variables]))
     net.set_weights(best)
@@ -198,14 +201,3 @@ def _looked(net: Any, crops: Material, batch: int) -> np.ndarray:
     """Logits of the validation crops in their order, float32 (n,)."""
     looked = Batches(crops.pictures, crops.val_numbers, crops.val["label"], InOrder(len(crops.val), batch))
     return np.concatenate([logits_of(net, part.pictures.permute(0, 2, 3, 1).numpy()) for part in looked])
-
-
-@command
-def main(argv: list[str] | None = None) -> None:
-    card = train(*parse(argv, "python -m classify.training.keras"))
-    print(f"train: {card['model_id']}, best epoch {card['best_epoch']}; aggregation {card['aggregation']} "
-          f"({card['aggregation_reason']}); threshold {card['threshold']} ({card['threshold_reason']})")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

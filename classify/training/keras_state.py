@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from classify.judging.aggregate import DEFAULT_RULE, aggregate, auc
-from classify.train import prepare_run
 from classify.training.module import PLATEAU, _rank
 from classify.training.recipes import TrainOptions
+from classify.training.train import prepare_run
 from pipeline.tables import write_bytes
 
 LOWER = 1 - 1e-4  # times the lowest loss so far is a lower one, as for torch's ReduceLROnPlateau

@@ -17,7 +17,7 @@ import lightning
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.callbacks.weight_averaging import EMAWeightAveraging
+from lightning.pytorch.callbacks.weight_averaging import WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from tqdm import tqdm
@@ -25,8 +25,9 @@ from tqdm import tqdm
 from classify.judging.aggregate import DEFAULT_RULE, aggregate, auc
 from classify.models.network import FaceNet
 from classify.training.recipes import TrainOptions
-from data.loading.augment import AugmentOptions, augment, draws
+from data.loading.augment import augment, draws
 from data.loading.batches import Batch
+from data.loading.options import AugmentOptions
 from pipeline.tables import write_bytes
 
 BEST = "val_rank"  # what the best epoch has most of, see _rank
@@ -195,7 +196,7 @@ def trainer(run: Path, device: str, options: TrainOptions) -> tuple[ModelCheckpo
         callbacks.append(_Stop(options.head_epochs, BEST, mode="max", patience=options.patience,
                                check_on_train_epoch_end=True))
     if options.ema:
-        callbacks.append(EMAWeightAveraging(decay=options.ema))
+        callbacks.append(_Averaging(options.ema))
     here, everywhere = (int(os.environ.get(name, 1)) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
     devices: Any = here if everywhere > 1 else [int(number or 0)] if kind == "cuda" else 1
     return keeper, lightning.Trainer(
@@ -223,6 +224,21 @@ def _compiles(device: torch.device) -> bool:
 def _compiled(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     torch._dynamo.config.suppress_errors = True  # no C compiler, an old GPU: it warns and computes uncompiled
     return torch.compile(function)
+
+
+class _Averaging(WeightAveraging):
+    """Exponential moving average of the weights whose decay grows to `decay`: min(decay, (1 + n) / (10 + n)) in step n.
+
+    With a constant decay the average of a short training is mostly the weights that it started with. (The schedule is
+    that of TensorFlow's ExponentialMovingAverage with num_updates.)
+    """
+
+    def __init__(self, decay: float):
+        super().__init__(avg_fn=lambda averaged, current, n: averaged + (current - averaged) * (
+            1 - torch.clamp((1 + n) / (10 + n), max=decay)))
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        return step_idx is not None
 
 
 class _Stop(EarlyStopping):

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from classify.models.network import ModelOptions
-from classify.train import parse, parts_of
+from classify.models.options import ModelOptions
+from classify.training.dataset import parts_of
 from classify.training.recipes import TrainOptions
-from data.loading.augment import AugmentOptions, augment, draws
+from classify.training.train import parse
+from data.loading.augment import augment, draws
 from data.loading.batches import Batches
+from data.loading.options import AugmentOptions
 from data.loading.pack import Pack
 from data.loading.self_blending import landmarks
 from pipeline.errors import command

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from data.loading.batches import BALANCES
+from data.loading.options import BALANCES
 from pipeline.options import option
 
 
@@ -35,10 +35,10 @@ class TrainOptions:
     begin_size: int = option(0, "side of the input in px to go on at; 0 for as before")
     replay_from: str | None = option(None, "OUT of the run that it was trained in: crops of it are learned again")
     replay: float = option(0.5, "share of the training crops that come from there")
-    seed: int = option(0, "of the order of crops, the augmentation and the head")
+    seed: int = option(0, "seed for shuffling, augmentation and head initialisation")
     precision: str = option("auto", "bf16 where the device has it, else fp32; or one of the two",
                             choices=("auto", "fp32", "bf16"))
-    resume: bool = option(False, "go on with an interrupted run")
+    resume: bool = option(False, "go on with an interrupted training", remembered=False)
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.patience < 0 or self.seed < 0 or self.unfreeze < 0:
@@ -101,3 +101,17 @@ RECIPES = {
 def defaults(recipe: str) -> dict[str, Any]:
     """What a recipe sets, by flag; the rest are the defaults of the options classes."""
     return dict(RECIPES[recipe].options)
+
+
+@dataclass(frozen=True)
+class RecipeOptions:
+    """Where the options of training start from, and which library trains."""
+
+    recipe: str = option("baseline", "; ".join(f"{name}: {recipe.about}" for name, recipe in RECIPES.items())
+                         + ". It sets all options of training; those named with it override it", choices=tuple(RECIPES))
+    framework: str = option("torch", "what trains the network; all that follows judges with the file that it writes",
+                            choices=("torch", "tensorflow"))
+
+    def presets(self) -> dict[str, Any]:
+        """Return the options that the recipe sets, name -> value."""
+        return defaults(self.recipe)

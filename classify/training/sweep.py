@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classify.training.recipes import RECIPES
-from data.loading.batches import BALANCES
+from data.loading.options import BALANCES
 from pipeline.errors import PipelineError
 from pipeline.options import as_record, option
 from pipeline.tables import INDEX, read_table, write_json, write_table
@@ -120,7 +120,7 @@ def compare(out: Path, options: CompareOptions, others: list[str]) -> pd.DataFra
 def _result(out: Path, folder: Path, flags: list[str]) -> dict[str, Any]:
     """The part of the row that does not hang on the machine: stored, or trained and scored and then stored."""
     from classify.models.network import read_card
-    from classify.train import parse, train
+    from classify.training.train import parse, train
     from data.loading.pack import Pack
     from extract.faces.detector import pick_device
 
@@ -187,7 +187,7 @@ def _speed(folder: Path, flags: list[str]) -> dict[str, Any]:
     import torch
 
     from classify.models.network import load_checkpoint, scores_of
-    from classify.train import parse
+    from classify.training.train import parse
     from extract.faces.detector import pick_device
 
     device = pick_device(parse(["--out", ".", *flags])[-1].device)

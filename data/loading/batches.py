@@ -11,12 +11,12 @@ from typing import Iterator, NamedTuple, Protocol, Sequence
 import numpy as np
 import torch
 
-from data.loading.augment import AugmentOptions, degrade, draws
+from data.loading.augment import degrade, draws
+from data.loading.options import AugmentOptions
 from data.loading.pack import Joined
 from data.loading.self_blending import self_blend
 from pipeline.errors import SplitError
 
-BALANCES = ("loss", "sampling", "pairs", "none")
 BLENDS = 1      # tells the draws of self-blending from those of augmentation
 RESIDENT = 0.5  # share of a GPU's free memory that a pack may take to live there
 

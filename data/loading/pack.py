@@ -5,9 +5,11 @@
 """
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Sequence
@@ -15,6 +17,7 @@ from typing import Sequence
 import numpy as np
 
 from data.loading.crops import read_crop, to_input
+from pipeline.errors import TableError
 from pipeline.parallel import cpu_count
 from pipeline.tables import FACES, read_json, read_table, write_json
 
@@ -35,9 +38,9 @@ class Pack:
         self._number = {crop: number for number, crop in enumerate(crops)}
         path = out / "packed" / f"{size_px}-{centre:g}.npy"
         made_from = _fingerprint(crops, folder, size_px, centre)
-        if not _is_from(path, made_from):
-            _write(path, crops, folder, size_px, centre, whole)
-            write_json(path.with_suffix(".json"), {"made_from": made_from, "n": len(crops)})
+        if crops and not _is_from(path, made_from):
+            _write(path, crops, folder, size_px, centre, whole, {} if whole else _checksums(folder, crops))
+            write_json(path.with_suffix(".json"), {"made_from": made_from, "n": len(crops), "sha256": _sha256(path)})
         self.pictures = np.load(path, mmap_mode="r") if crops else np.empty((0, size_px, size_px, 3), np.uint8)
 
     def numbers(self, crops: Sequence[str]) -> np.ndarray:
@@ -70,7 +73,7 @@ def crop_folder(out: Path) -> tuple[Path, bool]:
     it is the corpus itself. Raises TableError."""
     options = read_json(out / "faces" / "options.json")
     whole = "crop_folder" in options
-    return Path(options["crop_folder"]) if whole else out / "faces", whole
+    return out / options["crop_folder"] if whole else out / "faces", whole  # relative where it is inside OUT
 
 
 def read_stored(file: Path, whole: bool, px: int) -> np.ndarray:
@@ -93,21 +96,48 @@ def _fingerprint(crops: list[str], folder: Path, size_px: int, centre: float) ->
 
 
 def _is_from(path: Path, made_from: str) -> bool:
+    """Whether a pack was made from these crops and is still what was written: all of it is read, at a GB a second."""
     try:
-        return path.is_file() and json.loads(path.with_suffix(".json").read_text())["made_from"] == made_from
-    except (OSError, ValueError, KeyError):
+        record = json.loads(path.with_suffix(".json").read_text())
+        return bool(record["made_from"] == made_from) and record["sha256"] == _sha256(path)
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def _write(path: Path, crops: list[str], folder: Path, size_px: int, centre: float, whole: bool) -> None:
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _checksums(folder: Path, crops: Sequence[str]) -> dict[str, int]:
+    """CRC-32 of each crop as extraction wrote it; crops of a video without a record are left out."""
+    found: dict[str, int] = {}
+    for video in sorted({os.path.dirname(crop) for crop in crops}):
+        try:
+            row = json.loads((folder / video / "row.json").read_bytes())
+            found.update({f"{video}/{name}": crc for name, crc in row["crc32"].items()})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return found
+
+
+def _write(path: Path, crops: list[str], folder: Path, size_px: int, centre: float, whole: bool,
+           checksums: dict[str, int]) -> None:
     from tqdm import tqdm
 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".json").unlink(missing_ok=True)  # of an older pack: never beside a newer one
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    for left in path.parent.glob(f".{path.name}*.partial"):
+        left.unlink(missing_ok=True)  # of a killed run: only one stage works on a run at a time
     pictures = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(crops), size_px, size_px, 3))
+    _allocate(partial)
 
     def fill(number: int) -> None:
+        name = crops[number]
+        if name in checksums and zlib.crc32((folder / name).read_bytes()) != checksums[name]:
+            raise TableError(f"{folder / name} is not the crop that extraction wrote: `make extract VERIFY=1` makes it "
+                             "again")
         crop = read_stored(folder / crops[number], whole, round(size_px / centre))
         pictures[number] = to_input(crop, size_px, centre)
 
@@ -119,3 +149,19 @@ def _write(path: Path, crops: list[str], folder: Path, size_px: int, centre: flo
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _allocate(path: Path) -> None:
+    """Take the disk space of a file: a memory map of a sparse file on a full disk ends the process (SIGBUS).
+
+    Raises:
+        OSError: the disk is full.
+    """
+    try:
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+    except AttributeError:  # not there on macOS
+        pass
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(error.errno, error.strerror, str(path.parent)) from None

@@ -4,7 +4,8 @@ import sys
 import pytest
 import torch
 
-from classify.models.network import ModelOptions, build
+from classify.models.network import build
+from classify.models.options import ModelOptions
 from classify.training.recipes import TrainOptions
 from tests.benchmarks import train
 from tests.benchmarks.train_loops import Bench, FromPng, Keras, flops_of_step

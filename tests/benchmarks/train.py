@@ -27,13 +27,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from classify.models.network import ModelOptions, build
-from classify.score import ScoreOptions
+from classify.evaluation.options import ScoreOptions
+from classify.models.network import build
+from classify.models.options import ModelOptions
 from classify.training.module import Learner, trainer
 from classify.training.recipes import TrainOptions
 from classify.training.sweep import machine_name
-from data.loading.augment import AugmentOptions, augment, draws
+from data.loading.augment import augment, draws
 from data.loading.batches import Batches, EpochOrder, InOrder
+from data.loading.options import AugmentOptions
 from data.loading.pack import Pack
 from extract.faces.detector import pick_device
 from pipeline.errors import command

@@ -15,11 +15,13 @@ from typing import Any, Callable
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from classify.models.network import ModelOptions, build
+from classify.models.network import build
+from classify.models.options import ModelOptions
 from classify.training.module import _bf16
 from classify.training.recipes import TrainOptions
-from data.loading.augment import AugmentOptions, augment, draws
+from data.loading.augment import augment, draws
 from data.loading.batches import Batches
+from data.loading.options import AugmentOptions
 from pipeline.parallel import cpu_count
 
 AHEAD_S = 2  # in which the workers of the usual loop fill their queue

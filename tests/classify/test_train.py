@@ -12,13 +12,15 @@ import pandas as pd
 import pytest
 import torch
 
-from classify.models.network import ModelOptions, build, load_checkpoint, read_card, resized
-from classify.score import ScoreOptions
-from classify.train import choices, main, train
+from classify.evaluation.options import ScoreOptions
+from classify.models.network import build, load_checkpoint, read_card, resized
+from classify.models.options import ModelOptions
+from classify.train import main
 from classify.training import module
 from classify.training.dataset import _same_crops
 from classify.training.recipes import RECIPES, TrainOptions
-from data.loading.augment import AugmentOptions
+from classify.training.train import choices, train
+from data.loading.options import AugmentOptions
 from pipeline.errors import CheckpointError, OptionsError, OutOfMemoryError, SplitError
 from pipeline.tables import FACES, INDEX, SPLIT, read_table, write_json, write_table
 from tests.crops import write_noise_crops
@@ -288,7 +290,7 @@ def test_going_on_from_a_checkpoint_begins_with_its_scores_and_says_what_the_old
     train(old, SMALL, TrainOptions(epochs=4, lr=1e-3), AugmentOptions(), HERE)
     new = tmp_path / "new"
     shutil.copytree(old / "faces", new / "faces")
-    for name in ("split.csv", "split.json"):
+    for name in ("split.csv", "split.json", "run.json"):
         shutil.copy(old / name, new / name)
     for path in (new / "faces").glob("*/*.png"):
         picture = cv2.imread(str(path))

@@ -12,6 +12,7 @@ from extract.layouts.base import row
 from extract.layouts.celebdf import celeb
 from extract.layouts.faceforensics import faceforensics
 from pipeline.errors import SplitError
+from pipeline.run_record import RunRecord
 from pipeline.tables import INDEX, SPLIT, read_table, write_table
 
 LIST = "List_of_testing_videos.txt"
@@ -70,14 +71,14 @@ class TestCelebDfV2:
         assert any("test holds 12.9% of the fakes, 20% asked" in line for line in describe(split))
 
     def test_a_fifth_asked_for_cuts_off_five_people_for_four_clips(self, celeb_v2):
-        split = split_corpus(celeb_v2, SplitOptions(test=0.2))
+        split = split_corpus(celeb_v2, SplitOptions(test=0.2, allow_drops=True))
         assert len(split.audit["dropped"]) <= 4
         assert split.audit["parts"]["test"]["share_of_fakes"] >= 0.148
         assert counts(split, "fake")[1] == 723 and nothing_shared(split)
         assert all(name.startswith("Celeb-synthesis/id8_id7_") for name in split.audit["dropped"])
 
     def test_a_quarter_asked_for_is_both_small_components(self, celeb_v2):
-        split = split_corpus(celeb_v2, SplitOptions(test=0.25))
+        split = split_corpus(celeb_v2, SplitOptions(test=0.25, allow_drops=True))
         assert counts(split, "fake")[2] == 723 + 728 and nothing_shared(split)
         assert min(counts(split, "fake")) > 0
 
@@ -190,7 +191,7 @@ class TestRules:
             split_corpus(singles(50, 50), SplitOptions(rule=rule))
 
     @pytest.mark.parametrize("values", [{"test": 0.0}, {"test": 1.2}, {"val": 0.0}, {"test": 0.5, "val": 0.5},
-                                        {"rule": "people"}, {"seed": -1}])
+                                        {"rule": "people"}, {"split_seed": -1}])
     def test_impossible_options_are_refused(self, values):
         with pytest.raises(ValueError):
             SplitOptions(**values)
@@ -201,7 +202,7 @@ class TestRepeatability:
         index = swaps(*[(i, i + 1) for i in range(0, 80, 2)])
         one, other = split_corpus(index), split_corpus(index.sample(frac=1, random_state=3))
         assert one.rows.equals(other.rows) and one.audit["split_hash"] == other.audit["split_hash"]
-        assert split_corpus(index, SplitOptions(seed=1)).audit["split_hash"] != one.audit["split_hash"]
+        assert split_corpus(index, SplitOptions(split_seed=1)).audit["split_hash"] != one.audit["split_hash"]
 
     def test_the_hash_is_of_the_content(self):
         table = split_corpus(swaps((0, 1), (2, 3), (4, 5))).rows
@@ -237,8 +238,9 @@ class TestAudit:
 
 class TestCommand:
     def test_it_prints_the_audit_and_writes_table_and_record(self, tmp_path, capsys):
+        RunRecord(tmp_path).write()
         write_table(tmp_path / "index.csv", swaps((0, 1), (2, 3), (4, 5), (6, 7), (8, 9)), INDEX)
-        arguments = ["--index", str(tmp_path / "index.csv"), "--out", str(tmp_path / "split.csv")]
+        arguments = ["--out", str(tmp_path)]
         assert main(arguments) == 0
         said = capsys.readouterr()
         assert "split by identity, seed 0" in said.out and not said.err
@@ -250,5 +252,5 @@ class TestCommand:
         assert "WARNING: split by random" in capsys.readouterr().err
 
     def test_an_impossible_share_is_one_line(self, tmp_path, capsys):
-        assert main(["--test", "1.5"]) == 1
+        assert main(["--out", str(tmp_path), "--test", "1.5"]) == 1
         assert capsys.readouterr().err == "error: test must be a share between 0 and 1, got 1.5\n"

@@ -248,7 +248,7 @@ class TestFolders:
 
     def test_odd_names_survive_the_index(self, tmp_path):
         odd = ["real/a, b.mp4", "real/\"q\" 'p'.mp4", "real/ é ü 映画 .mp4", "fake/-x;#%{}.mp4", "fake/null.mp4"]
-        assert main([str(plant(tmp_path / "c", *odd)), "--out", str(tmp_path / "index.csv")]) == 0
+        assert main(["--corpus", str(plant(tmp_path / "c", *odd)), "--out", str(tmp_path)]) == 0
         assert sorted(read_table(tmp_path / "index.csv", INDEX)["video_id"]) == sorted(odd)
 
     def test_a_name_that_no_table_can_hold_is_left_out_and_said_so(self, tmp_path):
@@ -312,7 +312,7 @@ class TestTable:
 
 class TestErrors:
     def one_line(self, capsys, *argv):
-        assert main([str(arg) for arg in argv]) == 1
+        assert main([*(str(arg) for arg in argv), "--check"]) == 1
         error = capsys.readouterr().err
         assert error.startswith("error: ") and error.count("\n") == 1
         return error
@@ -359,10 +359,10 @@ class TestCommand:
         assert "would split by identity" in said
         assert [p.name for p in tmp_path.iterdir()] == ["c"]
 
-    def test_an_unchanged_index_keeps_its_time(self, tmp_path, capsys):
-        arguments = [str(plant(tmp_path / "c", *CELEB)), "--out", str(tmp_path / "index.csv")]
-        main(arguments)
-        os.utime(tmp_path / "index.csv", (1, 1))
-        main(arguments)
-        assert (tmp_path / "index.csv").stat().st_mtime == 1
-        assert "unchanged" in capsys.readouterr().out
+    def test_an_unchanged_corpus_is_not_indexed_again(self, tmp_path, capsys):
+        main(["--corpus", str(plant(tmp_path / "c", *CELEB)), "--out", str(tmp_path / "out")])
+        os.utime(tmp_path / "out" / "index.csv", (1, 1))
+        capsys.readouterr()
+        main(["--out", str(tmp_path / "out")])
+        assert (tmp_path / "out" / "index.csv").stat().st_mtime == 1
+        assert capsys.readouterr().out == "index: up to date\n"

@@ -30,7 +30,7 @@ def some(demo_corpus, tmp_path):
     (root / "real" / "empty.mp4").touch()
     (root / "fake" / "words.mp4").write_text("no video\n" * 100)
     (root / "fake" / "cut.mp4").write_bytes(good[0].read_bytes()[:2000])
-    assert corpus.main([str(root), "--out", str(tmp_path / "index.csv")]) == 0
+    assert corpus.main(["--out", str(tmp_path), "--corpus", str(root)]) == 0
     return root, tmp_path / "index.csv", tmp_path / "faces"
 
 
@@ -91,18 +91,19 @@ def test_a_run_killed_at_random_moments_is_finished_by_the_next_with_the_same_by
     root, index, out = some
     for number in range(20):
         shutil.copy(root / "real" / ("one.mp4", "two, 2.mp4")[number % 2], root / "fake" / f"copy {number}.mp4")
-    assert corpus.main([str(root), "--out", str(index)]) == 0
-    command = [sys.executable, "-m", "extract.run", str(root), "--index", str(index), "--every", "1", "--workers", "2",
-               "--device", "cpu", "--out"]
-    undisturbed, moments, n_kills, half_done = out.with_name("undisturbed"), random.Random(0), 0, 0
-    subprocess.run([*command, str(undisturbed)], check=True, capture_output=True)
+    whole = root.parent / "undisturbed"
+    for folder in (root.parent, whole):
+        assert corpus.main(["--out", str(folder), "--corpus", str(root)]) == 0
+    command = [sys.executable, "-m", "extract.run", "--every", "1", "--workers", "2", "--device", "cpu", "--out"]
+    undisturbed, moments, n_kills, half_done = whole / "faces", random.Random(0), 0, 0
+    subprocess.run([*command, str(whole)], check=True, capture_output=True)
 
     def n_done():
         return len(list(out.glob("*/*/row.json")))
 
     while n_kills < int(os.environ.get("KILLS", 3)):
         until = n_done() + moments.randrange(8)
-        process = subprocess.Popen([*command, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen([*command, str(out.parent)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and n_done() < until:
             time.sleep(0.005)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -115,7 +116,7 @@ def test_a_run_killed_at_random_moments_is_finished_by_the_next_with_the_same_by
         n_kills += 1
         half_done += 0 < n_done() < 26
     print(f"{half_done} of {n_kills} kills left some videos done and some not")
-    subprocess.run([*command, str(out)], check=True, capture_output=True)
+    subprocess.run([*command, str(out.parent)], check=True, capture_output=True)
     assert tables(out) == tables(undisturbed) and not (out / ".partial").exists()
     assert {path.relative_to(out): path.read_bytes() for path in out.rglob("*.png")} == {
         path.relative_to(undisturbed): path.read_bytes() for path in undisturbed.rglob("*.png")}
@@ -173,8 +174,7 @@ def test_two_runs_do_not_write_to_one_folder(some):
 
 def test_the_command_says_what_became_of_the_videos(some, capsys):
     root, index, out = some
-    assert run.main([str(root), "--index", str(index), "--out", str(out), "--workers", "0", "--device", "cpu",
-                     "--every", "2"]) == 0
+    assert run.main(["--out", str(out.parent), "--workers", "0", "--device", "cpu", "--every", "2"]) == 0
     said = capsys.readouterr().out
     assert "3 ok, 3 unreadable" in said and "the file is empty (0 bytes): real/empty.mp4" in said
 
@@ -183,7 +183,7 @@ def test_a_corpus_without_any_face_is_an_error_after_the_tables_are_written(some
     root, index, out = some
     for path in (root / "real" / "one.mp4", root / "real" / "two, 2.mp4", root / "fake" / "three.mp4"):
         path.write_bytes(b"")
-    assert run.main([str(root), "--index", str(index), "--out", str(out), "--workers", "0", "--device", "cpu"]) == 1
+    assert run.main(["--out", str(out.parent), "--workers", "0", "--device", "cpu"]) == 1
     assert "no video gave a face" in capsys.readouterr().err
     assert (read_table(out / "videos.csv", VIDEOS)["status"] == "unreadable").all()
 
@@ -244,29 +244,30 @@ def test_progress_tells_frames_a_second_and_what_they_are_spent_on(capsys):
 
 
 def test_boxes_of_a_real_are_reused_for_a_fake_that_fits_after_a_kill_too(demo_corpus, tmp_path, capsys):
-    root, index = tmp_path / "corpus", tmp_path / "index.csv"
+    root = tmp_path / "corpus"
     for kind in ("Celeb-real", "Celeb-synthesis"):
         (root / kind).mkdir(parents=True)
     real = sorted((demo_corpus / "Celeb-real").iterdir())[0]
     shutil.copy(real, root / "Celeb-real" / "id0_0000.mp4")
     shutil.copy(real, root / "Celeb-synthesis" / "id0_id1_0000.mp4")  # a fake that fits to the pixel
-    assert corpus.main([str(root), "--out", str(index)]) == 0
-    command = [str(root), "--index", str(index), "--every", "1", "--workers", "0", "--device", "cpu", "--out"]
+    for name in ("reused", "detected"):
+        assert corpus.main(["--out", str(tmp_path / name), "--corpus", str(root)]) == 0
+    command = ["--every", "1", "--workers", "0", "--device", "cpu", "--out"]
     assert run.main([*command, str(tmp_path / "reused"), "--reuse-boxes"]) == 0
     assert "reused in 2 of 4 frames of 1 fakes (50% of their detection saved); 0 fakes" in capsys.readouterr().out
     assert run.main([*command, str(tmp_path / "detected")]) == 0
     # The real's boxes are in hundredths of a pixel: crops may differ by a rounding, boxes do not.
-    assert read_table(tmp_path / "reused" / "faces.csv", FACES).equals(read_table(tmp_path / "detected" / "faces.csv",
-                                                                                  FACES))
+    reused, detected = (tmp_path / name / "faces" for name in ("reused", "detected"))
+    assert read_table(reused / "faces.csv", FACES).equals(read_table(detected / "faces.csv", FACES))
     # The fake is gone, as after a kill between the two: it takes the boxes of the real that was kept.
-    before = tables(tmp_path / "reused")
-    shutil.rmtree(tmp_path / "reused" / "Celeb-synthesis")
-    (tmp_path / "reused" / "videos.csv").unlink()
+    before = tables(reused)
+    shutil.rmtree(reused / "Celeb-synthesis")
+    (reused / "videos.csv").unlink()
     capsys.readouterr()
     assert run.main([*command, str(tmp_path / "reused"), "--reuse-boxes"]) == 0
-    assert "reused in 2 of 4 frames" in capsys.readouterr().out and tables(tmp_path / "reused") == before
+    assert "reused in 2 of 4 frames" in capsys.readouterr().out and tables(reused) == before
     # Without the option nothing of this is kept.
-    run.main([*command, str(tmp_path / "reused")])
+    run.main([*command, str(tmp_path / "reused"), "--no-reuse-boxes"])
     assert "videos are there already" not in capsys.readouterr().err
 
 

@@ -32,7 +32,7 @@ def contents(out):
 @pytest.fixture
 def local(demo_corpus, tmp_path):
     """The demo corpus, its index, and the folder of a run in this process."""
-    assert corpus.main([str(demo_corpus), "--out", str(tmp_path / "index.csv")]) == 0
+    assert corpus.main(["--out", str(tmp_path), "--corpus", str(demo_corpus)]) == 0
     assert extract(demo_corpus, tmp_path / "index.csv", tmp_path / "local") == {"ok": 12}
     return demo_corpus, tmp_path / "index.csv", tmp_path / "local"
 
@@ -41,11 +41,10 @@ def local(demo_corpus, tmp_path):
 @pytest.mark.slow
 def test_the_command_with_engine_ray_makes_the_same_tables_and_crops(local, tmp_path):
     root, index, out = local
-    done = subprocess.run([sys.executable, "-m", "extract.run", str(root), "--index", str(index), "--out",
-                           str(tmp_path / "ray"), "--every", "2", "--engine", "ray", "--workers", "3", "--device",
-                           "cpu"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "extract.run", "--out", str(tmp_path), "--every", "2", "--engine",
+                           "ray", "--workers", "3", "--device", "cpu"], capture_output=True, text=True)
     assert done.returncode == 0 and "extract: 12 ok" in done.stdout, done.stderr
-    assert len(contents(out)) > 24 and contents(tmp_path / "ray") == contents(out)
+    assert len(contents(out)) > 24 and contents(tmp_path / "faces") == contents(out)
 
 
 @pytest.mark.slow
@@ -59,8 +58,8 @@ def test_corpus_and_output_on_s3_make_the_same_tables_crops_and_sheet(local, s3,
 
         ray.shutdown()  # its workers have the environment that Ray was started with
     there = find_corpus(s3 / "corpus")
-    assert corpus.main([str(s3 / "corpus"), "--out", str(tmp_path / "other.csv")]) == 0
-    assert (tmp_path / "other.csv").read_bytes() == index.read_bytes()
+    assert corpus.main(["--out", str(tmp_path / "other"), "--corpus", str(s3 / "corpus")]) == 0
+    assert (tmp_path / "other" / "index.csv").read_bytes() == index.read_bytes()
     assert extract(there.root, index, s3 / "faces", **options) == {"ok": 12}
     kept = {name: (s3 / "faces" / name).read_bytes() for name in (s3 / "faces").files()}
     assert {name: data for name, data in kept.items() if not name.endswith("row.json")} == contents(out)

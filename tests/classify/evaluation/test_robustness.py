@@ -6,9 +6,9 @@ import pytest
 
 from classify.evaluation import corruptions
 from classify.evaluation.metrics import videos_of
+from classify.evaluation.options import ScoreOptions
 from classify.evaluation.robustness import UNALTERED, altered_scores, summaries
 from classify.models.network import load_checkpoint
-from classify.score import ScoreOptions
 from pipeline.errors import TableError
 from pipeline.tables import VIDEO_SCORES, read_table
 

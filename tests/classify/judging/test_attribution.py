@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from classify.judging.attribution import LEAST_PLACES, coloured, heat_maps, most, pick_layer
-from classify.models.network import Ensemble, ModelOptions, build
+from classify.models.network import Ensemble, build
+from classify.models.options import ModelOptions
 
 SIZE = 32
 

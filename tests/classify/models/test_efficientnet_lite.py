@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from classify.models.efficientnet_lite import VARIANTS, EfficientNetLite
-from classify.models.network import ModelOptions, build, load_checkpoint, load_torch, save_checkpoint
+from classify.models.network import build, load_checkpoint, load_torch, save_checkpoint
+from classify.models.options import ModelOptions
 
 # What would cost a command that judges one clip a tenth of a second or more.
 HEAVY = ("torchvision", "timm", "torch._dynamo", "torch._inductor", "sympy", "facenet_pytorch", "captum", "lightning",

@@ -8,16 +8,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from classify.models import pretrained
-from classify.models.network import (
-    FaceNet,
-    ModelOptions,
-    Spectrum,
-    build,
-    load_checkpoint,
-    read_card,
-    save_checkpoint,
-    scores_of,
-)
+from classify.models.network import FaceNet, Spectrum, build, load_checkpoint, read_card, save_checkpoint, scores_of
+from classify.models.options import ModelOptions
 from pipeline.errors import CheckpointError, OptionsError, WeightsError
 
 SMALL = ModelOptions(backbone="resnet10t", weights="none", size=32)

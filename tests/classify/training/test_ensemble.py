@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from classify.models.network import Ensemble, ModelOptions, build, load_checkpoint, save_checkpoint, scores_of
-from classify.score import ScoreOptions
+from classify.evaluation.options import ScoreOptions
+from classify.models.network import Ensemble, build, load_checkpoint, save_checkpoint, scores_of
+from classify.models.options import ModelOptions
 from classify.training import ensemble as command
 from classify.training.ensemble import ensemble
 from pipeline.errors import CheckpointError, SplitError

@@ -13,11 +13,12 @@ import pytest
 import torch
 import torchvision  # noqa: F401  before anything can import TensorFlow
 
-from classify.models.network import ModelOptions, load_checkpoint, read_card
-from classify.score import ScoreOptions
+from classify.evaluation.options import ScoreOptions
+from classify.models.network import load_checkpoint, read_card
+from classify.models.options import ModelOptions
 from classify.training import keras_state
 from classify.training.recipes import TrainOptions
-from data.loading.augment import AugmentOptions
+from data.loading.options import AugmentOptions
 from pipeline.errors import CheckpointError, OptionsError, WeightsError
 from tests.crops import write_noise_crops
 
@@ -36,7 +37,8 @@ def out(tmp_path):
 
 def run_training(out, *flags):
     """The command in a process of its own. Returns (status, stdout, stderr)."""
-    done = subprocess.run([sys.executable, "-W", "ignore", "-m", "classify.training.keras", "--out", str(out), *flags],
+    done = subprocess.run([sys.executable, "-W", "ignore", "-m", "classify.train", "--out", str(out), "--framework",
+                           "tensorflow", *flags],
                           capture_output=True, text=True, cwd=Path(__file__).parents[3])
     return done.returncode, done.stdout, done.stderr
 
@@ -83,8 +85,7 @@ def saved(tmp_path):
 
 
 def test_the_batches_are_those_of_the_torch_side(out, monkeypatch):
-    from classify import train
-    from classify.training import module
+    from classify.training import module, train
     from classify.training.dataset import material
     from classify.training.keras import learning_batches
     from data.loading.batches import EpochOrder
@@ -337,22 +338,10 @@ def test_torch_training_leaves_a_tensorflow_beside_it_alone(tmp_path):
     assert done.returncode == 0 and any(tmp_path.glob("events.out*")), done.stderr
 
 
-def test_the_model_of_a_run_is_the_keras_file_where_there_is_no_other(tmp_path):
-    from classify.score import default_model
-
-    (tmp_path / "model").mkdir()
-    torchs, keras_ = (tmp_path / "model" / f"model.{kind}" for kind in ("safetensors", "keras"))
-    assert default_model(tmp_path) == torchs
-    keras_.touch()
-    assert default_model(tmp_path) == keras_
-    torchs.touch()
-    assert default_model(tmp_path) == torchs
-
-
 @keras
 def test_a_keras_file_is_no_member_of_an_ensemble_and_no_beginning_on_torch(saved, out):
-    from classify.train import train
     from classify.training.ensemble import ensemble
+    from classify.training.train import train
 
     with pytest.raises(CheckpointError, match="x.keras is Keras' network"):
         ensemble([saved[0]] * 2, out, ScoreOptions(device="cpu"))

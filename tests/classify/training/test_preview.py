@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from classify.models.network import FaceNet
-from classify.train import parse, parts_of, train
 from classify.training import preview
-from data.loading.augment import AugmentOptions
+from classify.training.dataset import parts_of
+from classify.training.train import parse, train
+from data.loading.options import AugmentOptions
 from data.loading.pack import Pack
 
 FLAGS = ["--backbone", "resnet10t", "--weights", "none", "--size", "32", "--device", "cpu", "--batch", "16",

@@ -2,8 +2,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from classify.evaluation.options import ScoreOptions
 from classify.models.network import load_checkpoint
-from classify.score import ScoreOptions, held_out_scores
+from classify.score import held_out_scores
 from classify.training import sweep
 from pipeline.errors import OptionsError
 from pipeline.tables import read_table
@@ -53,7 +54,7 @@ def test_a_finished_one_is_neither_trained_nor_scored_again_unless_its_options_c
         trained.append((model.backbone, training.lr, training.seed))
         raise OptionsError("not now")
 
-    monkeypatch.setattr("classify.train.train", train)
+    monkeypatch.setattr("classify.training.train.train", train)
     sweep.compare(compared, GRID, TINY)
     assert trained == []
     after = table_of(compared).drop(columns=["ms_per_face_1", "ms_per_face_32"])

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from data.loading.augment import AugmentOptions, augment, degrade, draws, h264
+from data.loading.augment import augment, degrade, draws, h264
+from data.loading.options import AugmentOptions
 
 STILL = dict(rotate=0.0, shift=0.0, flip=False)
 

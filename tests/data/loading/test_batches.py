@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from data.loading.augment import AugmentOptions
 from data.loading.batches import Batches, EpochOrder, InOrder
+from data.loading.options import AugmentOptions
 from pipeline.errors import SplitError
 
 LABELS = np.array([0] * 6 + [1] * 14)

@@ -108,7 +108,7 @@ def test_extraction_with_a_served_detector_gives_the_tables_of_one_without(demo_
     from extract.decoding.sampling import FrameOptions
     from pipeline.tables import INDEX, read_table
 
-    corpus.main([str(demo_corpus), "--out", str(tmp_path / "index.csv")])
+    corpus.main(["--out", str(tmp_path), "--corpus", str(demo_corpus)])
     index = read_table(tmp_path / "index.csv", INDEX)[:4]
 
     def extract(name):

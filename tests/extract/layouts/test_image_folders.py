@@ -46,9 +46,8 @@ def cifake(root: Path, n_train=10, n_test=4, px=32) -> Path:
 
 def extracted(root, out, *flags):
     """The stages index and extract through their commands."""
-    assert corpus.main([str(root), "--out", f"{out}/index.csv"]) == 0
-    return run.main([str(root), "--index", f"{out}/index.csv", "--out", f"{out}/faces", "--workers", "0",
-                     "--device", "cpu", *flags])
+    assert corpus.main(["--out", str(out), "--corpus", str(root)]) == 0
+    return run.main(["--out", str(out), "--workers", "0", "--device", "cpu", *flags])
 
 
 @pytest.mark.parametrize("name, label, part", [
@@ -152,7 +151,7 @@ class TestSplit:
             n for n in index["video_id"] if n.startswith("test/")}
         n_val = found.audit["parts"]["val"]
         assert n_val["real"] == n_val["fake"] == 10
-        assert self.parts(split_corpus(index, SplitOptions(seed=1))) != self.parts(found)
+        assert self.parts(split_corpus(index, SplitOptions(split_seed=1))) != self.parts(found)
 
     def test_copies_leave_the_weaker_part_and_copies_with_two_labels_leave_all(self):
         same_as = {"train/real/001.jpg": "test/real/001.jpg", "val/real/000.jpg": "test/real/002.jpg",
@@ -173,7 +172,7 @@ class TestSplit:
         same_as = {f"{kind}/{n:03d}.jpg": f"{kind}/{n % 30:03d}.jpg" for kind in ("real", "fake")
                    for n in range(30, 60)}
         for seed in range(3):
-            found = split_corpus(pd.DataFrame(names), SplitOptions(seed=seed), same_as)
+            found = split_corpus(pd.DataFrame(names), SplitOptions(split_seed=seed), same_as)
             parts = self.parts(found)
             assert found.audit["rule"] == "video" and set(parts.values()) == {"train", "val", "test"}
             assert all(parts[name] == parts[first] for name, first in same_as.items())
@@ -214,7 +213,7 @@ class TestWhole:
         root, out = cifake(tmp_path / "c"), tmp_path / "out"
         shutil.copy(root / "test/REAL/0000 (2).jpg", root / "train/REAL/0003 (2).jpg")
         assert extracted(root, out) == 0
-        assert split.main(["--index", f"{out}/index.csv", "--out", f"{out}/split.csv"]) == 0
+        assert split.main(["--out", str(out)]) == 0
         parts = read_table(out / "split.csv", SPLIT).set_index("video_id")["part"]
         assert parts["train/REAL/0003 (2).jpg"] == "dropped" and (parts == "test").sum() == 8
         assert (parts == "val").sum() > 0

@@ -1,0 +1,27 @@
+"""How crops are scored, and by which model. Imported without torch."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.options import option
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """How crops are pushed through a network."""
+
+    batch: int = option(32, "crops at once")
+    device: str = option("auto", "where the network runs: auto, cpu, cuda, cuda:1, mps", remembered=False)
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ValueError(f"batch must be at least 1, got {self.batch}")
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model is scored and reported on."""
+
+    model: str | None = option(None, "a model that was trained elsewhere: its scores and report go to "
+                                     "OUT/others/<model id>/ (default: the model that was trained in OUT)",
+                               remembered=False)
