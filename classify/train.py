@@ -17,6 +17,7 @@ from classify.training.recipes import RecipeOptions, TrainOptions
 from data.loading.options import AugmentOptions
 from pipeline import stages
 from pipeline.errors import command
+from pipeline.run_record import look
 
 
 def _train(work: stages.Work) -> None:
@@ -46,8 +47,10 @@ def _train(work: stages.Work) -> None:
     kept = replaced.install(work.record, folder)
     if kept:
         print(f"train: the model before is kept in {kept}; `make restore MODEL_ID={kept.name}` brings it back")
-    work.finish(card["trained_on"]["n_crops"], [f"model/{path.name}" for path in sorted((work.out / "model").iterdir())
-                                                if path.is_file()], model_id=card["model_id"])
+    # The table of epochs is no output: where it is lost, training for hours again would bring back a figure.
+    made = [f"model/{path.name}" for path in sorted((work.out / "model").glob("model.*")) if path.is_file()]
+    work.finish(card["trained_on"]["n_crops"], made, model_id=card["model_id"],
+                epochs=look(work.out / "model" / "epochs.csv"))
 
 
 @command

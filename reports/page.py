@@ -23,6 +23,7 @@ from classify.judging import sheet
 from classify.score import chosen_model, scored_by
 from pipeline import stages
 from pipeline.errors import TableError, command
+from pipeline.run_record import look, same
 from pipeline.tables import ALTERED_SCORES, VIDEO_SCORES, read_table, write_bytes, write_json, write_table
 from reports.findings import WORDS, findings
 from reports.options import ReportOptions
@@ -49,7 +50,7 @@ CAPTIONS = {
 
 
 def write_report(out: Path, options: ReportOptions = ReportOptions(), root: Path | None = None,
-                 foreign: tuple[Path, Path] | None = None) -> dict[str, Any]:
+                 foreign: tuple[Path, Path] | None = None, epochs: bool = True) -> dict[str, Any]:
     """Write the report of a run and return its metrics, findings included.
 
     Args:
@@ -57,6 +58,7 @@ def write_report(out: Path, options: ReportOptions = ReportOptions(), root: Path
         options: what is shown.
         root: folder that the video_ids are relative to, for the sheets; None where it is not known.
         foreign: a model that was trained elsewhere, and its folder OUT/others/<model id>, where the report then goes.
+        epochs: whether the curves of training are drawn.
 
     Raises:
         TableError: a table is missing, damaged or contradicts another.
@@ -69,7 +71,7 @@ def write_report(out: Path, options: ReportOptions = ReportOptions(), root: Path
     from reports.figures import draw_all
 
     own = foreign[1] if foreign else out
-    run = read_run(out, own)
+    run = read_run(out, own, epochs)
     threshold = float(run.card["threshold"])
     originals = dict(zip(run.index["video_id"], run.index["original"]))
     metrics = {"model_id": run.card.get("model_id"), "demo": bool(run.card.get("demo")),
@@ -165,7 +167,11 @@ def _report(work: stages.Work) -> None:
         # What is reported on a model from elsewhere stands beside the run's own, where there is one.
         if options.against is None and (work.out / "scores" / "videos.csv").is_file():
             options = replace(options, against=str(work.out))
-    metrics = write_report(work.out, options, root if isinstance(root, Path) else None, foreign)
+    epochs, trained = work.out / "model" / "epochs.csv", work.record.done("train")
+    intact = trained is None or not epochs.is_file() or same(look(epochs), trained.get("epochs"))
+    if not intact:
+        print(f"report: {epochs} is not what training wrote: its curves are left out")
+    metrics = write_report(work.out, options, root if isinstance(root, Path) else None, foreign, intact)
     if metrics["demo"]:
         print("report: demo on drawn faces, its numbers say nothing about real videos")
     for line in metrics["findings"]:

@@ -33,12 +33,13 @@ class Run:
     foreign: bool = False           # whether the model was trained elsewhere
 
 
-def read_run(out: Path, folder: Path | None = None) -> Run:
+def read_run(out: Path, folder: Path | None = None, with_epochs: bool = True) -> Run:
     """Read what a report needs from a run.
 
     Args:
         out: folder of the run.
         folder: OUT/others/<model id> with the scores of a model that was trained elsewhere; None for OUT's own.
+        with_epochs: whether the table of epochs is read, where there is one.
 
     Raises:
         TableError: for the first table that is missing or damaged.
@@ -50,7 +51,7 @@ def read_run(out: Path, folder: Path | None = None) -> Run:
     own, split = folder or out, split_of(out, folder)
     card = read_card(own)
     epochs, path = None, out / "model" / "epochs.csv"
-    if own == out and path.is_file():
+    if with_epochs and own == out and path.is_file():
         try:
             epochs = pd.read_csv(path)
         except (ValueError, pd.errors.ParserError) as error:

@@ -70,7 +70,7 @@ def test_the_makefile_needs_no_newer_make_than_3_81():
     assert len(text.splitlines()) < 110
 
 
-# --------------------------------------------------------------------------------------------- a finished run is finished
+# ------------------------------------------------------------------------------------------ a finished run is finished
 
 def test_a_finished_run_is_up_to_date_without_torch_pandas_or_numpy(demo_run):
     script = ("import sys; from pipeline.make import main; assert main(['report']) == 0; "

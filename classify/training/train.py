@@ -18,6 +18,8 @@ import json
 import os
 import shutil
 import sys
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Callable
 
@@ -40,7 +42,7 @@ from extract.faces.detector import pick_device
 from extract.layouts.base import thing_of
 from pipeline.errors import CheckpointError, OutOfMemoryError, SplitError
 from pipeline.options import add_flags, as_record, from_values
-from pipeline.tables import write_json
+from pipeline.tables import read_json, write_json
 
 
 def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: AugmentOptions,
@@ -147,6 +149,22 @@ def _first(rank: int, make: Callable[[], Any]) -> Any:
     return made[0] if rank == 0 else sent[0]
 
 
+def check_archive(path: Path) -> None:
+    """Check that a saved state of training is what was written: both torch and numpy save zip files with checksums.
+
+    Raises:
+        CheckpointError: it is cut off or damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
+        damaged = str(error)
+    if damaged:
+        raise CheckpointError(f"cannot resume: {path} is damaged ({damaged}); leave out RESUME=1 to start from the "
+                              "first epoch")
+
+
 def prepare_run(run: Path, name: str, made_from: dict, resume: bool) -> str | None:
     """The file `name` to resume from, or None and an empty run folder. An interrupted run is set aside, not deleted.
 
@@ -154,11 +172,12 @@ def prepare_run(run: Path, name: str, made_from: dict, resume: bool) -> str | No
     """
     last, record = run / name, run / "run.json"
     if resume and last.is_file():
-        before = json.loads(record.read_text())
+        before = read_json(record)
         if changed := [k for k in made_from if before.get(k) != made_from[k]]:
             had = ", ".join(f"{k} {before.get(k)}" for k in changed)
-            raise CheckpointError(f"the interrupted run in {run} had another {had}: use it again, or leave "
-                                  "out RESUME=1")
+            raise CheckpointError(f"cannot resume: the interrupted training in {run} had {had}; name that again, or "
+                                  "leave out RESUME=1")
+        check_archive(last)
         return str(last)
     if resume:
         print(f"no interrupted run in {run}: starting from the first epoch", file=sys.stderr)

@@ -18,8 +18,9 @@ from classify.models.options import ModelOptions
 from classify.train import main
 from classify.training import module
 from classify.training.dataset import _same_crops
+from classify.training.module import _Averaging
 from classify.training.recipes import RECIPES, TrainOptions
-from classify.training.train import choices, train
+from classify.training.train import check_archive, choices, train
 from data.loading.options import AugmentOptions
 from pipeline.errors import CheckpointError, OptionsError, OutOfMemoryError, SplitError
 from pipeline.tables import FACES, INDEX, SPLIT, read_table, write_json, write_table
@@ -381,3 +382,23 @@ def test_methods_need_two_of_them(out):
     with pytest.raises(SplitError, match="at least two methods"):
         train(out, ModelOptions(backbone="resnet10t", weights="none", size=32, methods=True), TrainOptions(epochs=1),
               AugmentOptions(), HERE)
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:len(content) // 2], lambda content: b"",
+                                    lambda content: content[:9999] + bytes([content[9999] ^ 1]) + content[10000:]])
+def test_a_damaged_state_of_training_is_not_resumed(tmp_path, damage):
+    path = tmp_path / "last.ckpt"
+    torch.save({"weights": torch.arange(10_000)}, path)
+    check_archive(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(CheckpointError, match="last.ckpt is damaged"):
+        check_archive(path)
+
+
+@pytest.mark.parametrize("steps, share", [(1, .89), (36, .75), (5000, 0.001)])
+def test_averaged_weights_warm_up(steps, share):
+    """Weights that jump from 0 to 1 at the start: what is left of the start after some steps."""
+    averaged, average = torch.zeros(1), _Averaging(0.999)._kwargs["avg_fn"]
+    for n in range(steps):
+        averaged = average(averaged, torch.ones(1), torch.tensor(n))
+    assert float(averaged) >= share

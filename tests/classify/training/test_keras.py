@@ -356,7 +356,7 @@ def test_a_run_with_other_options_is_not_resumed(tmp_path):
     again = keras_state.open_run(tmp_path, {"lr": .1}, True)
     assert again.history == state.history
     assert all(np.array_equal(a, b) for ours, theirs in zip(again[1:], state[1:]) for a, b in zip(ours, theirs))
-    with pytest.raises(CheckpointError, match="had another lr 0.1"):
+    with pytest.raises(CheckpointError, match="had lr 0.1"):
         keras_state.open_run(tmp_path, {"lr": .2}, True)
 
 
