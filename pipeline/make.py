@@ -86,7 +86,7 @@ def variables(flags: str) -> dict[str, str]:
     return found
 
 
-def chain(target: str, given: dict[str, str], record: RunRecord) -> list[str]:
+def chain(target: str, given: dict[str, str], record: RunRecord | None) -> list[str]:
     """Return the stages that a target runs, in order."""
     if target in TARGETS:
         return list(TARGETS[target].before)
@@ -96,15 +96,15 @@ def chain(target: str, given: dict[str, str], record: RunRecord) -> list[str]:
     if target in ("score", "report") and given.get("MODEL"):
         # A model from elsewhere needs crops; the run's own training and scores stay as they are.
         names = [name for name in names if name not in ("split", "train")]
-        if record.done("split") is not None:
+        if record and record.done("split") is not None:
             names.insert(2, "split")
     return names
 
 
-def _robust(given: dict[str, str], record: RunRecord) -> bool:
+def _robust(given: dict[str, str], record: RunRecord | None) -> bool:
     if "ROBUST" in given:
         return given["ROBUST"].lower() in YES
-    return bool(record.named("report").get("robust"))
+    return bool(record and record.named("report").get("robust"))
 
 
 def arguments(classes: Sequence[str], given: dict[str, str]) -> list[str]:
@@ -134,7 +134,7 @@ def arguments(classes: Sequence[str], given: dict[str, str]) -> list[str]:
     return found
 
 
-def check_names(given: dict[str, str], goals: Sequence[str], records: RunRecord) -> None:
+def check_names(given: dict[str, str], goals: Sequence[str], record: RunRecord | None) -> None:
     """Check that every variable is an option of what is asked for.
 
     Raises:
@@ -142,7 +142,7 @@ def check_names(given: dict[str, str], goals: Sequence[str], records: RunRecord)
     """
     if not set(given) - {"OUT", "CORPUS"}:
         return
-    run = {name for goal in goals if goal in STAGES or goal in TARGETS for name in chain(goal, given, records)}
+    run = {name for goal in goals if goal in STAGES or goal in TARGETS for name in chain(goal, given, record)}
     known = {name: _options_of(STAGES[name].options) for name in ORDER}
     for name, target in TARGETS.items():
         known[name] = {*_options_of(target.options), *target.flags, *target.words}
@@ -253,9 +253,10 @@ def remembered(out: str) -> list[str]:
 def main_of(target: str, given: dict[str, str], goals: Sequence[str]) -> int:
     """Run one target of make. Returns an exit status."""
     out = given.get("OUT") or "out"
-    record = RunRecord(out)
+    uses_run = target in STAGES or target in ("options", "plan") or TARGETS[target].out
+    record = RunRecord(out) if uses_run else None
     check_names(given, goals, record)
-    if target in STAGES:
+    if target in STAGES and record:
         return run_stages(chain(target, given, record), given, out)
     if target in ("options", "plan"):
         print("\n".join(remembered(out) if target == "options" else plan(given, out)))

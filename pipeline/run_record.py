@@ -29,6 +29,7 @@ from pipeline.tables import write_bytes
 
 RECORD, PREVIOUS, LOCK = "run.json", "run.previous.json", ".lock"
 FORMAT = 1
+INDEX_WAIT_S = 600  # that a process waits for another one that makes the same index
 # Files that only a run of an earlier version has without a record beside them.
 MADE_BEFORE = ("index.csv", "split.csv", "faces/videos.csv", "model/model.safetensors", ".options")
 
@@ -190,12 +191,19 @@ def locked(out: Any, stage: str) -> Iterator[None]:
         return
     out.mkdir(parents=True, exist_ok=True)
     with open(out / LOCK, "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            who = file.read().strip() or "another process"
-            raise PipelineError(f"{out} is in use by {who}: wait until it has ended, or choose another OUT=") from None
+        until = time.monotonic() + INDEX_WAIT_S
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                file.seek(0)
+                who = file.read().strip() or "another process"
+                # The jobs of an array that extract its shards all begin with the index: one makes it, the others wait.
+                if stage != "index" or "`index`" not in who or time.monotonic() > until:
+                    raise PipelineError(f"{out} is in use by {who}: wait until it has ended, or choose another OUT="
+                                        ) from None
+                time.sleep(0.5)
         file.truncate(0)
         file.write(f"`{stage}` (process {os.getpid()} on {socket.gethostname()}, since {timestamp()})")
         file.flush()

@@ -137,6 +137,7 @@ class Work:
 
     def read(self) -> None:
         """Read the record and merge what it remembers with what was named now."""
+        self.__dict__.pop("values", None)
         self.record = RunRecord(self.out)
         remembered = self.record.named(self.key)
         if "recipe" in self.given:  # sets all options of training
