@@ -10,7 +10,7 @@ source     a source video and all fakes made from it (people are not known or no
 video      every video for itself; reals and fakes are dealt apart
 official   the parts of the corpus' own list; validation is carved out of its training part by the best rule above
 random     as video, where more is known: it leaks, and says so
-auto       the first of identity, source, video that the corpus allows; of pictures in folders train and test, official
+auto       the first of identity, source, video that the corpus allows; of what lies in folders train and test, official
 
 Files with the same bytes (copies.csv beside an index of pictures) are in one part: given parts lose those of train that
 val or test has too, and those of val that test has.
@@ -32,7 +32,7 @@ from data.splitting.audit import audit, copies_across, warnings
 from data.splitting.divide import divide
 from data.splitting.duplicates import Copied, without_copies
 from data.splitting.groups import Row, content_of, ends_of, names_of, source_video
-from extract.corpus import grouping
+from extract.corpus import given_parts, grouping
 from extract.layouts.base import thing_of
 from pipeline import stages
 from pipeline.errors import SplitError, command
@@ -97,7 +97,7 @@ def split_corpus(index: pd.DataFrame, options: SplitOptions = SplitOptions(),
     for row in rows:
         row["same_as"] = (same_as or {}).get(row["video_id"], "")
     rule, notes = options.rule, list[str]()
-    if rule == "official" or rule == "auto" and _has_parts(rows):
+    if rule == "official" or rule == "auto" and given_parts(rows):
         rule = "official"
         parts, groups, copied = _official(rows, options)
     else:
@@ -108,7 +108,7 @@ def split_corpus(index: pd.DataFrame, options: SplitOptions = SplitOptions(),
                           "part": parts, "group": groups})
     found = {**audit(index, table), **({"copies_across": copies_across(table, same_as)} if same_as else {})}
     notes += copied.notes + _dropped(rows, parts, rule, copied.n) + _shares(options, rule, found)
-    return Split(table, {"rule": rule, "options": as_record(options), **found, "notes": notes,
+    return Split(table, {"rule": rule, "options": as_record(options), "thing": _thing(rows), **found, "notes": notes,
                          "warnings": warnings(rule, found), "split_hash": split_hash(table)})
 
 
@@ -144,13 +144,8 @@ def _by_rule(rows: list[Row], options: SplitOptions) -> tuple[str, list[str], tu
     return rule, notes, divided
 
 
-def _has_parts(rows: list[Row]) -> bool:
-    """Whether this is a corpus of pictures in folders train and test. (Official lists of videos share people.)"""
-    return {"train", "test"} <= {row["official"] for row in rows} and _thing(rows) == "picture"
-
-
 def _thing(rows: list[Row]) -> str:
-    return thing_of(row["video_id"] for row in rows)
+    return thing_of(row["modality"] for row in rows)
 
 
 def _official(rows: list[Row], options: SplitOptions) -> tuple[list[str], list[str], Copied]:
@@ -214,7 +209,7 @@ def describe(split: Split) -> list[str]:
     """The audit in lines for people; warnings are apart, in audit["warnings"]."""
     found = split.audit
     lines = [f"split by {found['rule']}, seed {found['options']['split_seed']}",
-             f"{'part':8}{thing_of(split.rows['video_id']) + 's':>8}{'real':>8}{'fake':>8}{'groups':>8}"
+             f"{'part':8}{found['thing'] + 's':>8}{'real':>8}{'fake':>8}{'groups':>8}"
              "   real : fake   of reals   of fakes"]
     for part, n in found["parts"].items():
         ratio = f"1 : {n['fake'] / n['real']:.3g}" if n["real"] else "n/a"
@@ -223,9 +218,12 @@ def describe(split: Split) -> list[str]:
         lines.append(f"{part:8}{n['videos']:8,}{n['real']:8,}{n['fake']:8,}{n['groups']:8,}{ratio:>14}{shares}")
     for pair, n in found["shared"].items():
         x, y = pair.split("/")
-        lines.append(f"{x} and {y} share: {n['source_videos_shared']:,} of {n['source_videos']:,} source videos, "
-                     f"{n['identities_shared']:,} of {n['identities']:,} identities; {n['original_there']:,} of "
-                     f"{n['fakes']:,} {x} fakes have their original in {y}, {n['sibling_there']:,} a sibling")
+        told = [_of(n, "source_videos_shared", "source_videos", "source videos"),
+                _of(n, "identities_shared", "identities", "identities"),
+                _of(n, "original_there", "fakes", f"{x} fakes have their original in {y}"),
+                _of(n, "sibling_there", "fakes", f"{x} fakes have a sibling in {y}")]
+        lines.append(f"{x} and {y} share: {', '.join(told[:2])}; {', '.join(told[2:])}")
+    lines += [f"unknown here: {what}" for what in found["unknown"]]
     if "copies_across" in found:
         lines.append("copies with the same bytes: " + ", ".join(
             f"{n:,} of {pair.split('/')[0]} in {pair.split('/')[1]}" for pair, n in found["copies_across"].items()))
@@ -233,6 +231,11 @@ def describe(split: Split) -> list[str]:
         named = ", ".join(found["dropped"][:8]) + (", …" if len(found["dropped"]) > 8 else "")
         lines.append(f"dropped: {len(found['dropped']):,} ({named})")
     return lines + [f"note: {note}" for note in found["notes"]]
+
+
+def _of(n: dict[str, Any], part: str, whole: str, what: str) -> str:
+    """ "3 of 20 source videos", or "source videos: unknown" where the corpus does not tell."""
+    return f"{what}: unknown" if n[part] is None else f"{n[part]:,} of {n[whole]:,} {what}"
 
 
 def given_split(index: pd.DataFrame, table: pd.DataFrame, options: SplitOptions, where: Path,
@@ -267,8 +270,9 @@ def given_split(index: pd.DataFrame, table: pd.DataFrame, options: SplitOptions,
     made = pd.DataFrame({"video_id": [row["video_id"] for row in rows], "label": [row["label"] for row in rows],
                          "part": parts, "group": _group_names(rows, parts)})
     found = {**audit(index, made), **({"copies_across": copies_across(made, same_as)} if same_as else {})}
-    return Split(made, {"rule": "given", "options": as_record(options), **found, "notes": [f"the parts are those of "
-                        f"{where.name}"], "warnings": warnings("given", found), "split_hash": split_hash(made)})
+    return Split(made, {"rule": "given", "options": as_record(options), "thing": _thing(rows), **found,
+                        "notes": [f"the parts are those of {where.name}"], "warnings": warnings("given", found),
+                        "split_hash": split_hash(made)})
 
 
 def everything_is_test(index: pd.DataFrame) -> Split:
@@ -279,8 +283,9 @@ def everything_is_test(index: pd.DataFrame) -> Split:
     parts = ["test"] * len(rows)
     made = pd.DataFrame({"video_id": [row["video_id"] for row in rows], "label": [row["label"] for row in rows],
                          "part": parts, "group": _group_names([{**row, "same_as": ""} for row in rows], parts)})
-    return Split(made, {"rule": "none", "options": {}, **audit(index, made), "warnings": [], "notes": [
-        "every video is test: the model was trained elsewhere"], "split_hash": split_hash(made)})
+    return Split(made, {"rule": "none", "options": {}, "thing": _thing(rows), **audit(index, made), "warnings": [],
+                        "notes": ["every video is test: the model was trained elsewhere"],
+                        "split_hash": split_hash(made)})
 
 
 def _group_names(rows: list[Row], parts: list[str]) -> list[str]:

@@ -32,6 +32,7 @@ from pipeline import stages
 from pipeline.errors import PipelineError, VideoError, command
 from pipeline.options import as_record, option
 from pipeline.parallel import cpu_count, map_unordered
+from pipeline.progress import progress_bar
 from pipeline.run_record import column
 from pipeline.storage import Remote, local_copy
 from pipeline.tables import DEMO_MARK, FACES, INDEX, VIDEOS, read_table, write_json, write_table
@@ -79,15 +80,15 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
     Returns how many videos ended in each status.
     Raises OSError when nothing can be written (a full disk); finished videos are kept.
     """
-    pictures = (thing := thing_of(index["video_id"])) == "picture"
-    if faces.crop == "auto":
-        faces = replace(faces, crop="whole" if pictures else "face")
-    if pictures and faces.crop == "whole":
+    thing = thing_of(index["modality"])
+    if faces.crop == "auto":  # a few animations among pictures are judged as these are
+        faces = replace(faces, crop="whole" if (index["modality"] == "image").mean() > 0.5 else "face")
+    if thing == "picture" and faces.crop == "whole":
         from extract.whole_images import extract_whole
 
         return extract_whole(root, index, out, _options(root, index, frames, faces), run, progress)
     part, parts = map(int, (run.shard or "1/1").split("/"))
-    names = list(index["video_id"])[part - 1::parts]
+    names, modality = list(index["video_id"])[part - 1::parts], dict(zip(index["video_id"], index["modality"]))
     original = dict(zip(index["video_id"], index["original"])) if run.reuse_boxes else {}
     made_with = {**as_record(frames), **as_record(faces), "detector": DETECTOR, "reuse_boxes": run.reuse_boxes}
     if faces.crop == "face":
@@ -107,8 +108,9 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
         workers, *start = _workers(root, store, frames, faces, run, len(todo), stack)
         # A fake that may take the boxes of its real comes after it.
         for videos in ([v for v in todo if not original.get(v)], [v for v in todo if original.get(v)]):
-            items = [(v, _stamp(stamp_of, v, original), rows.get(original.get(v, "")), original.get(v)) for v in videos]
-            for (video_id, _, real, _), result in map_unordered(_extract_one, items, workers, *start):
+            items = [(v, modality[v], _stamp(stamp_of, v, original), rows.get(original.get(v, "")), original.get(v))
+                     for v in videos]
+            for (video_id, _, _, real, _), result in map_unordered(_extract_one, items, workers, *start):
                 rows[video_id], spent = _row_of(result)
                 if progress:
                     progress.add(rows[video_id], spent, real is not None)
@@ -218,19 +220,21 @@ def _start_worker(root: Path, store: Store, frames: FrameOptions, faces: FaceOpt
     _worker.update(root=root, store=store, frames=frames, detector=_Timed(detector))
 
 
-def _extract_one(item: tuple[str, list | None, dict | None, str | None]) -> tuple[dict, dict[str, float]]:
+def _extract_one(item: tuple[str, str, list | None, dict | None, str | None]) -> tuple[dict, dict[str, float]]:
     """Extract one video and put its folder in place: its row, and the seconds that decode, detect and write took.
 
-    item: video_id, stamp, row and video_id of the real whose boxes it may take.
+    item: video_id, modality, stamp, row and video_id of the real whose boxes it may take.
     """
+    from extract.decoding.opening import as_indexed
     from extract.video import Extraction, extract_video, known_faces
 
-    video_id, stamp, real, original = item
+    video_id, modality, stamp, real, original = item
     detector = _worker["detector"]
     start, detector.spent_s = time.perf_counter(), 0.0
     try:
         with local_copy(_worker["root"] / video_id) as path:
-            found = extract_video(path, detector, _worker["frames"], known_faces(real) if real else None)
+            found = extract_video(as_indexed(path, modality), detector, _worker["frames"],
+                                  known_faces(real) if real else None)
     except VideoError as error:
         found = Extraction({"status": error.status, "reason": str(error), **EMPTY_VIDEO})
     except OSError as error:  # of the video's disk; an error of ours' is raised below, and ends the run
@@ -260,11 +264,9 @@ class Progress:
     """A bar on stderr: videos and frames a second, what they are spent on, time left, failures so far."""
 
     def start(self, n_todo: int, n_kept: int, thing: str = "video") -> None:
-        from tqdm import tqdm
-
         if n_kept:
             print(f"{n_kept:,} {thing}s are there already, {n_todo:,} to do", file=sys.stderr)
-        self.bar = tqdm(total=n_todo, unit=thing, desc="extract", smoothing=0.05, disable=not n_todo)
+        self.bar = progress_bar(total=n_todo, unit=thing, desc="extract", smoothing=0.05, disable=not n_todo)
         self.began, self.n_frames, self.unit = time.perf_counter(), 0, "frame" if thing == "video" else thing
         self.spent: collections.Counter = collections.Counter()
         self.failed: collections.Counter = collections.Counter()
@@ -297,11 +299,11 @@ class Progress:
                                                           for kind, s in self.spent.items())])
 
 
-def _summary(out: Path) -> list[str]:
+def _summary(out: Path, thing: str) -> list[str]:
     """Lines for a person: how many videos and faces, and every video that gave none, by reason."""
     videos = read_table(out / "videos.csv", VIDEOS)
     counts = collections.Counter(videos["status"])
-    from_frames = (" (pictures)" if thing_of(videos["video_id"]) == "picture" else f"; {videos['n_faces'].sum()} crops "
+    from_frames = (" (pictures)" if thing == "picture" else f"; {videos['n_faces'].sum()} crops "
                    f"from {videos['n_read'].sum()} frames read of {videos['n_asked'].sum()} asked")
     lines = ["extract: " + ", ".join(f"{counts[s]} {s}" for s in sorted(counts, key=lambda s: (s != "ok", s)))
              + from_frames]
@@ -337,10 +339,10 @@ def _extract(work: stages.Work) -> int | None:
         return None
     if folder != work.out / "faces":
         _exchange(folder, work.out / "faces")
-    print("\n".join(_summary(work.out / "faces")))
+    print("\n".join(_summary(work.out / "faces", thing_of(index["modality"]))))
     print(f"look at {work.out / 'faces' / 'sheet.png'} before training")
     if not counts["ok"]:
-        nothing = "picture could be used" if thing_of(index["video_id"]) == "picture" else "video gave a face"
+        nothing = "picture could be used" if thing_of(index["modality"]) == "picture" else "video gave a face"
         raise PipelineError(f"no {nothing}: nothing to train on")
     return _errors(work, len(index))
 

@@ -20,6 +20,7 @@ import zlib
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
+from extract.decoding.frame_files import frame_files
 from pipeline.errors import PipelineError
 from pipeline.storage import Remote, read_many
 from pipeline.tables import write_bytes
@@ -183,8 +184,15 @@ def stamps_below(root: Any) -> Callable[[str], list | None]:
 
 
 def stamp_of(path: Path) -> list | None:
-    """Return size, modification and change time of a file; None where it cannot be asked."""
+    """Return size, modification and change time of a video; None where it cannot be asked.
+
+    Of frames in files of their own: all sizes together, the latest times, and how many they are.
+    """
     with contextlib.suppress(OSError):
+        if not path.is_file() and (files := frame_files(path)):
+            found = [file.stat() for file in files]
+            return [sum(one.st_size for one in found), max(one.st_mtime_ns for one in found),
+                    max(one.st_ctime_ns for one in found), len(found)]
         status = path.stat()
         return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
     return None

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
 
+from extract.decoding.frame import Frame
 from extract.decoding.image import Still, whole_square
-from extract.decoding.sampling import Clip, Frame, FrameOptions
+from extract.decoding.opening import open_media
+from extract.decoding.sampling import Clip, FrameOptions
 from extract.faces.detector import Detector, Face, WholeFrame, crop_square, overlap
 from extract.faces.tracks import face_colours, set_tracks
-from extract.layouts.base import is_picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +37,7 @@ class Extraction:
     others: (frame number, face number from 1) -> crop of another face, where everyone was asked for.
     n_reused: of the frames read, those that the detector did not see because their faces were known.
     mismatch: known faces were tried and did not fit, so all frames were detected (in a second reading of the clip).
+    modality: "video" or "image", by the content.
     """
 
     video: dict[str, Any]
@@ -44,6 +46,7 @@ class Extraction:
     others: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
     n_reused: int = 0
     mismatch: bool = False
+    modality: str = "video"
 
 
 class Known(NamedTuple):
@@ -80,8 +83,8 @@ class _Mismatch(Exception):
 
 def extract_video(path: str | Path | Still | Clip, detector: Detector | WholeFrame, options: FrameOptions,
                   known: Known | None = None, everyone: bool = False) -> Extraction:
-    """Sample frames, find faces, crop the main one of each frame. A picture (by its suffix, or a Still) is one frame;
-    a Clip brings its own options.
+    """Sample frames, find faces, crop the main one of each frame. A picture (by its content, or a Still) is one
+    frame; a Clip brings its own options.
 
     The main face is the detector's first. Memory: `detector.batch` frames, the crops, and 14 kB of colours a face.
     known: faces of the real that this fake was made from. A frame whose number, time and picture size have known faces
@@ -101,9 +104,9 @@ def extract_video(path: str | Path | Still | Clip, detector: Detector | WholeFra
 
 
 def _extract(path: str | Path | Still | Clip, finder: _Finder, options: FrameOptions, everyone: bool) -> Extraction:
-    clip = path if isinstance(path, Still | Clip) else Still(path) if is_picture(path) else Clip(path, options)
+    clip = path if isinstance(path, Still | Clip) else open_media(path, options)
     cut = finder.detector.options
-    result = Extraction({})
+    result = Extraction({}, modality="image" if isinstance(clip, Still) else "video")
     faces: list[tuple[dict[str, Any], np.ndarray]] = []  # rows with their colours
     size = (0, 0)
     n_read = 0

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import io
 import os
 import sys
 from typing import Callable, Protocol
@@ -79,6 +80,9 @@ def command(main: Callable[[list[str] | None], int | None]) -> Command:
 
     @functools.wraps(main)
     def wrapped(argv: list[str] | None = None) -> int:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a locale that lacks a sign must not end the command
+                stream.reconfigure(errors="backslashreplace")
         try:
             return main(argv) or 0
         except PipelineError as error:
@@ -93,6 +97,8 @@ def command(main: Callable[[list[str] | None], int | None]) -> Command:
                             "command again, what is finished is kept")
             if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
                 return fail(f"no permission for {error.filename}: {error.strerror}")
+            if error.errno in (errno.EISDIR, errno.ENOTDIR):
+                return fail(f"{error.filename}: {error.strerror}; name another file or folder")
             raise
         except KeyboardInterrupt as interrupt:
             print(f"interrupted: {interrupt.args[0] if interrupt.args else 'run the same command again to go on'}",

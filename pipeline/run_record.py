@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import socket
+import stat
 import sys
 import time
 from pathlib import Path
@@ -161,13 +162,35 @@ def stamps(root: Any, names: Iterable[str]) -> str:
             digest.update(f"{name}\0{listed.get(name)}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
     for name in names:
-        try:
-            status = os.stat(f"{root}/{name}")
-            stamp = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
-        except OSError:
-            stamp = "missing"
+        stamp = " ".join(_stamps_of(f"{root}/{name}")) or "missing"
         digest.update(f"{name}\0{stamp}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _stamps_of(path: str) -> list[str]:
+    """Sizes and times of a file, or of the pictures that a video's name stands for: a folder, or folder/prefix*.jpg."""
+    try:
+        found = [os.stat(path)]
+        if stat.S_ISDIR(found[0].st_mode):
+            with os.scandir(path) as scan:
+                found += [entry.stat() for entry in sorted(scan, key=lambda entry: entry.name)]
+    except OSError:
+        folder, _, prefix = path.partition("*")[0].rpartition("/")
+        if "*" not in path or not os.path.isdir(folder):
+            return []
+        with os.scandir(folder) as scan:
+            found = [entry.stat() for entry in sorted(scan, key=lambda entry: entry.name)
+                     if entry.name.startswith(prefix)]
+    return [f"{one.st_size} {one.st_mtime_ns} {one.st_ctime_ns}" for one in found]
+
+
+def is_record(path: str | Path) -> bool:
+    """Return whether a file is the record of a run: what lies beside it was written by this project."""
+    try:
+        with open(path, "rb") as file:
+            return "stages" in json.loads(file.read())
+    except (OSError, ValueError):
+        return False
 
 
 def column(path: Path, name: str) -> list[str]:

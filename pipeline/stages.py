@@ -23,7 +23,7 @@ from typing import Any, Callable, Sequence, TypeVar
 
 from pipeline.errors import OptionsError, TableError
 from pipeline.options import add_flags, as_record, from_values
-from pipeline.run_record import RECORD, RunRecord, column, locked, look, same, say, stamps, timestamp
+from pipeline.run_record import RECORD, RunRecord, column, is_record, locked, look, same, say, stamps, timestamp
 from pipeline.storage import Remote, place
 
 T = TypeVar("T")
@@ -429,7 +429,7 @@ def _names(root: str, out: str) -> list[str]:
                 entries = [entry for entry in scan if not entry.name.startswith(".")]
         except OSError:
             continue
-        if any(entry.name == RECORD and _is_record(entry.path) for entry in entries):
+        if any(entry.name == RECORD and is_record(entry.path) for entry in entries):
             continue
         for entry in entries:
             name = f"{place}/{entry.name}" if place else entry.name
@@ -438,12 +438,3 @@ def _names(root: str, out: str) -> list[str]:
             except OSError:
                 continue
     return sorted(found)
-
-
-def _is_record(path: str) -> bool:
-    """Whether a file is the record of a run: what lies beside it was written by this project."""
-    try:
-        with open(path, "rb") as file:
-            return "stages" in json.loads(file.read())
-    except (OSError, ValueError):
-        return False

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Columns in order with their pandas types. Strings are never missing: "" says that a thing is not known.
 INDEX = {
-    "video_id": "str",      # path relative to the corpus root, with /
+    "video_id": "str",      # path relative to the corpus root, with /; of frames their folder, or prefix*.jpg
     "label": "int64",       # 0 real, 1 fake
     "dataset": "str",       # the layout it was recognised as, "Celeb-DF-v2"
     "method": "str",        # what made the fake, "" for reals
@@ -29,6 +29,7 @@ INDEX = {
     "source_id": "str",     # the person whose face a fake wears; "" for reals
     "original": "str",      # video_id of the real a fake was made from, "" where unknown and for reals
     "official": "str",      # part in the corpus' official list: train, val, test or ""
+    "modality": "str",      # video or image
 }
 COPIES = {                  # beside the index of pictures
     "video_id": "str",

@@ -12,8 +12,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from extract.decoding.frame_files import files_of
 from extract.decoding.image import open_picture
-from extract.layouts.base import is_picture
+from extract.decoding.kinds import HEAD, is_animation, modality_of
 from pipeline.errors import PipelineError
 
 LONGEST = 2000           # characters of a text that is kept
@@ -31,19 +32,26 @@ LIBJPEG_50 = (16, 11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40, 26
 
 
 def facts_of(path: str | Path) -> dict[str, Any]:
-    """What a picture (by its suffix) or video says of itself: plain values that JSON can hold.
+    """Return what a picture or video, by its content, says of itself: plain values that JSON can hold.
 
-    A file that cannot be read gives only its size: this is for people, and no reason to fail.
+    A file that cannot be read gives only its size: this is for people, and no reason to fail. Of frames in files of
+    their own it is what the first says.
     """
-    path = Path(path)
+    path = next(iter(files_of(Path(path))), Path(path))
     with contextlib.suppress(OSError):
         facts: dict[str, Any] = {"bytes": os.stat(path).st_size, "c2pa": _has_c2pa(path)}
         if facts["c2pa"]:
             facts["credentials"] = credentials(path)
         with contextlib.suppress(PipelineError):
-            facts = {**facts, **(picture_facts(path) if is_picture(path) else video_facts(path))}
+            facts = {**facts, **(_facts_by_kind(path))}
         return facts
     return {}
+
+
+def _facts_by_kind(path: Path) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        animation = is_animation(file.read(HEAD))
+    return picture_facts(path) if animation or modality_of(path) == "image" else video_facts(path)
 
 
 def picture_facts(path: str | Path) -> dict[str, Any]:

@@ -80,11 +80,9 @@ class Look(NamedTuple):
     input: np.ndarray | None
 
 
-def needed_faces(name: str | Path) -> int:
-    """Frames with a face, or crops, that a verdict on this file needs: a picture is one frame."""
-    from extract.layouts.base import is_picture
-
-    return 1 if is_picture(name) else MIN_FACES
+def needed_faces(modality: str) -> int:
+    """Return how many frames with a face, or crops, a verdict on a "video" or "image" needs: a picture is one frame."""
+    return 1 if modality == "image" else MIN_FACES
 
 
 def decide(scores: Sequence[float], card: dict[str, Any], n_read: int, least: int = MIN_FACES,
@@ -151,11 +149,17 @@ class Judge:
         return self._verdict(path, found)
 
     def judge_picture(self, path: str | Path) -> tuple[Verdict, Look]:
-        """The verdict on one picture, and what of it was looked at. Raises VideoError where it cannot be read."""
+        """Return the verdict on one picture, and what of it was looked at. Raises VideoError where it cannot be read.
+
+        An animation is judged as a clip of its frames; what was looked at is then its first one.
+        """
         from data.loading.crops import to_input
         from extract.decoding.image import Still
+        from extract.decoding.kinds import modality_of
 
         still = Still(path)
+        if modality_of(path) == "video":
+            return self.judge(path), Look(still.rgb, None, None)
         verdict, [worst, *_] = self.judge_people(path, still)
         if not worst.crops:
             return verdict, Look(still.rgb, None, None)
@@ -167,7 +171,7 @@ class Judge:
         from classify.judging.file_metadata import facts_of
         from classify.judging.people import people_of
 
-        least, video = needed_faces(path), found.video
+        least, video = needed_faces(found.modality), found.video
         judged = [(self._person(person, video["n_read"], least), person) for person in people_of(found, least)]
         judged.sort(key=lambda pair: _order(pair[0]), reverse=True)
         worst = judged[0][0]

@@ -59,7 +59,9 @@ def parts_of(out: Path, training: TrainOptions) -> tuple[pd.DataFrame, pd.DataFr
     """Rows (video_id, label, frame, crop, part, group) of the training and the validation crops."""
     split = read_table(out / "split.csv", SPLIT)
     faces = read_table(out / "faces" / "faces.csv", FACES)
-    crops = faces.loc[faces["crop"] != "", ["video_id", "frame", "crop"]].merge(split, on="video_id")
+    modality = read_table(out / "index.csv", INDEX)[["video_id", "modality"]]
+    crops = faces.loc[faces["crop"] != "", ["video_id", "frame", "crop"]].merge(split, on="video_id").merge(
+        modality, on="video_id")
     rows = {part: crops[crops["part"] == part].reset_index(drop=True) for part in ("train", "val")}
     if rows["train"]["label"].nunique() < 2:
         n_fake = int(rows["train"]["label"].sum())

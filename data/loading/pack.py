@@ -19,6 +19,7 @@ import numpy as np
 from data.loading.crops import read_crop, to_input
 from pipeline.errors import TableError
 from pipeline.parallel import cpu_count
+from pipeline.progress import progress_bar
 from pipeline.tables import FACES, read_json, read_table, write_json
 
 VERSION = 1  # raised when the same crop and options give another picture
@@ -123,8 +124,6 @@ def _checksums(folder: Path, crops: Sequence[str]) -> dict[str, int]:
 
 def _write(path: Path, crops: list[str], folder: Path, size_px: int, centre: float, whole: bool,
            checksums: dict[str, int]) -> None:
-    from tqdm import tqdm
-
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".json").unlink(missing_ok=True)  # of an older pack: never beside a newer one
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -143,7 +142,8 @@ def _write(path: Path, crops: list[str], folder: Path, size_px: int, centre: flo
 
     try:
         with ThreadPoolExecutor(cpu_count()) as pool:  # OpenCV lets go of the interpreter
-            for _ in tqdm(pool.map(fill, range(len(crops))), total=len(crops), desc="pack", unit="crop", leave=False):
+            filled = pool.map(fill, range(len(crops)))
+            for _ in progress_bar(filled, total=len(crops), desc="pack", unit="crop", leave=False):
                 pass
         pictures.flush()
         os.replace(partial, path)

@@ -4,23 +4,25 @@ What this module does not know: colour profiles. A picture is taken as sRGB, as 
 """
 from __future__ import annotations
 
+import functools
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator
 
-from extract.decoding.sampling import Frame
+from extract.decoding.frame import Frame
+from extract.decoding.kinds import HEAD, modality_by_content
 from pipeline.errors import VideoError
 
 if TYPE_CHECKING:
     import numpy as np
 
 # What Pillow may try, by content. Of the others it knows, some start programs (EPS) and none is in any corpus.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 MOST_PX = 120_000_000  # 360 MB of pixels; large cameras make 102 megapixels, bombs claim thousands
 TURNED = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270",
           7: "TRANSVERSE", 8: "ROTATE_90"}  # EXIF orientation -> what shows it upright
 ORIENTATION = 0x0112
-NOT_READ = {b"ftypheic": "HEIC", b"ftypheix": "HEIC", b"ftypmif1": "HEIF", b"ftypavif": "AVIF"}
+HEIF = (b"ftypheic", b"ftypheix", b"ftypheim", b"ftypheis", b"ftypmif1", b"ftypmsf1")  # how HEIC and HEIF begin
 
 
 def read_picture(path: str | Path) -> np.ndarray:
@@ -29,7 +31,7 @@ def read_picture(path: str | Path) -> np.ndarray:
     What is transparent is shown on white; 16 bits become 8 (the upper ones); of an animation it is the first picture.
     Raises VideoError (status "unreadable") for what is no picture, is cut off or damaged, or has more than MOST_PX.
     """
-    return _decoded(Path(path), _rgb)
+    return _decoded(Path(path), upright_rgb)
 
 
 def open_picture(path: str | Path, use) -> Any:
@@ -76,7 +78,7 @@ def _decoded(path: Path, use) -> Any:
     # On odd metadata, and on sizes that are checked here. Not catch_warnings: threads would undo each other's.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path, formats=FORMATS + _heif_formats()) as image:
             if image.width * image.height > MOST_PX:
                 raise Image.DecompressionBombError
             return use(image)
@@ -95,11 +97,27 @@ def _decoded(path: Path, use) -> Any:
 
 def _no_picture(path: Path) -> str:
     with open(path, "rb") as file:
-        kind = NOT_READ.get(file.read(12)[4:12])
-    return f"{kind} pictures are not read: convert it to JPEG or PNG" if kind else "not a picture"
+        head = file.read(HEAD)
+    if head[4:12] in HEIF:
+        return ("a HEIC picture that is damaged: convert it to JPEG or PNG" if _heif_formats() else
+                "HEIC pictures need the package pi-heif: pip install pi-heif, or convert it to JPEG or PNG")
+    if modality_by_content(head) == "video":
+        return "a video, not a picture: python -m classify.video judges it"
+    return "not a picture"
 
 
-def _rgb(image) -> np.ndarray:
+@functools.cache
+def _heif_formats() -> tuple[str, ...]:
+    """What Pillow reads through pi-heif, nothing where that is not installed."""
+    try:
+        import pi_heif
+    except ImportError:
+        return ()
+    pi_heif.register_heif_opener()
+    return ("HEIF",)
+
+
+def upright_rgb(image) -> np.ndarray:
     import numpy as np
     from PIL import Image
 

@@ -6,16 +6,17 @@ in readers.py; a file that the chosen reader cannot open is read with the other 
 from __future__ import annotations
 
 import bisect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, NamedTuple
+from typing import Iterator
 
+from extract.decoding.animation import Animation
+from extract.decoding.frame import Frame
+from extract.decoding.frame_files import LEAST_FRAMES, FrameFiles
+from extract.decoding.kinds import HEAD, is_animation
 from extract.decoding.readers import SAME_TIME_S, NoVideoStream, OpenCV, PyAV
 from pipeline.errors import VideoError
 from pipeline.options import option
-
-if TYPE_CHECKING:
-    import numpy as np
 
 VIDEO_READERS = ("pyav", "opencv")
 MOST_MARKS = 10 ** 6   # two days at 6 a second; timestamps or a header that ask for more are damaged
@@ -38,14 +39,6 @@ class FrameOptions:
             raise ValueError(f"frames must be at least 1, got {self.frames}")
         if self.min_frames < 1:
             raise ValueError(f"min_frames must be at least 1, got {self.min_frames}")
-
-
-class Frame(NamedTuple):
-    """One sampled frame: number in display order from 0, seconds from the first frame, uint8 RGB (height, width, 3)."""
-
-    number: int
-    time_s: float
-    rgb: np.ndarray
 
 
 def time_marks(duration_s: float, options: FrameOptions) -> list[float]:
@@ -71,7 +64,7 @@ def frames_at(times_s: list[float], marks_s: list[float]) -> list[int]:
 
 
 class Clip:
-    """One opened clip: what it holds, and its sampled frames.
+    """One opened clip, or the frames of one that are pictures: what it holds, and its sampled frames.
 
     Iterate over `frames()` once; afterwards `damage` tells in words what could not be read ("" for nothing).
     `n_asked` counts the frames that the marks ask for, over the length that the header promises.
@@ -82,11 +75,9 @@ class Clip:
         self.path = Path(path)
         self.options = options
         self.damage = ""
-        if not self.path.is_file():
-            raise VideoError("no such file" if not self.path.exists() else "not a file")
-        if self.path.stat().st_size == 0:
-            raise VideoError("the file is empty (0 bytes)")
         self._reader = self._open()
+        if isinstance(self._reader, FrameFiles):
+            options = replace(options, min_frames=max(options.min_frames, LEAST_FRAMES))
         times_s = self._reader.times_s
         self.duration_s = times_s[-1]
         self.wanted = frames_at(times_s, time_marks(self.duration_s, options))
@@ -111,8 +102,19 @@ class Clip:
         if not read:
             raise VideoError(f"no sampled frame can be decoded ({self.damage})")
 
-    def _open(self) -> PyAV | OpenCV:
-        """The chosen reader, or the other one where it finds nothing to read; its reason where neither does."""
+    def _open(self) -> PyAV | OpenCV | FrameFiles | Animation:
+        """The chosen reader, or the other one where it finds nothing to read; its reason where neither does.
+
+        Frames that are pictures and animated pictures have readers of their own.
+        """
+        if not self.path.is_file():
+            return FrameFiles(self.path)
+        with open(self.path, "rb") as file:
+            head = file.read(HEAD)
+        if not head:
+            raise VideoError("the file is empty (0 bytes)")
+        if is_animation(head):
+            return Animation(self.path)
         readers = (PyAV, OpenCV) if self.options.reader == "pyav" else (OpenCV, PyAV)
         reasons: list[VideoError] = []
         for reader in readers:

@@ -1,69 +1,13 @@
-"""Folders of pictures: real and fake by the names of folders, with the parts train, val and test where they are given.
-
-    real/ fake/                      also training_real, 0_real, FAKE, ai, nature, … at any depth
-    train|val|test/real|fake/        also Train, training, valid, validation, testing
-    train|test/REAL|FAKE/            CIFAKE
-
-A row of the index is a picture, its video_id the path relative to the root. No picture is decoded here; `copies` reads
-the ends of files to tell which have the same content.
-"""
+"""Pictures with the same content: found by the bytes of their files. No picture is decoded."""
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
-import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from pathlib import Path
 from typing import Callable, Iterable
 
-from extract.layouts.base import Corpus, folder_label, left_out, row
-
-PART_WORDS = {**dict.fromkeys(("train", "training"), "train"), **dict.fromkeys(("test", "testing", "eval"), "test"),
-              **dict.fromkeys(("val", "valid", "validation", "dev"), "val")}
-CIFAKE = re.compile(r"(?:train|test)/(?:REAL|FAKE)/\d+(?: \(\d+\))?\.jpg")
-CIFAKE_HAS = {"train real": 50_000, "train fake": 50_000, "test real": 10_000, "test fake": 10_000}
 TAIL = 4096  # bytes at the end of a file: pictures of one size differ there, their first bytes are often alike
-
-
-def images(names: list[str], folder: str = "") -> Corpus | None:
-    """Rows of pictures below folders called real, fake or a synonym; the nearest folder decides, likewise for parts.
-
-    names: paths relative to the root, with /. None where no picture has a label. A validation part without a test part
-    is the test part: what was held out judges, and validation is carved out of training.
-    """
-    cifake = all(CIFAKE.fullmatch(name) for name in names)
-    dataset = "CIFAKE" if cifake else "images"
-    rows, without = [], []
-    for name in names:
-        label, method, part = _told_by(os.path.dirname(name))
-        if label is None:
-            without.append(name)
-        else:
-            rows.append(row(name, label, dataset, method, official=part))
-    if not rows:
-        return None
-    notes = left_out(len(without), f"below no folder called real or fake (e.g. {without[0]})" if without else "",
-                     "picture")
-    parts = {entry["official"] for entry in rows}
-    if "val" in parts and "test" not in parts:
-        notes.append("there is no test part: the validation part judges, and validation is carved out of training")
-        for entry in rows:
-            entry["official"] = entry["official"].replace("val", "test")
-    found = Counter(f"{entry['official']} {'fake' if entry['label'] else 'real'}".strip() for entry in rows)
-    kinds = [f"{part} {kind}".strip() for part in ("train", "val", "test", "") for kind in ("real", "fake")]
-    return Corpus("CIFAKE" if cifake else "pictures in folders real and fake", dataset, rows,
-                  {kind: found[kind] for kind in kinds if found[kind]}, expected=CIFAKE_HAS if cifake else {},
-                  notes=notes, thing="picture")
-
-
-@functools.lru_cache(maxsize=4096)
-def _told_by(folder: str) -> tuple[int | None, str, str]:
-    """Label, method and part of the pictures in a folder."""
-    label, method = folder_label(folder)
-    words = (re.split(r"[^a-z]+", place.lower()) for place in reversed(folder.split("/")))
-    parts = ([PART_WORDS[w] for w in found if w in PART_WORDS] for found in words)
-    return label, method, next((part[0] for part in parts if part), "")
 
 
 def copies(root: Path, names: Iterable[str]) -> dict[str, str]:

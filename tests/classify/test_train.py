@@ -345,10 +345,10 @@ def test_records_older_than_whole_pictures_are_of_faces(out, tmp_path):
 
 def test_a_picture_is_enough_to_choose_by_and_a_clip_needs_three_crops():
     rows = pd.DataFrame({"video_id": [*"abcdefghijkl", "z"], "label": [0, 1] * 6 + [1]})
-    for suffix, n in ((".png", 13), (".mp4", 0)):
-        card = choices(rows.assign(video_id=rows["video_id"] + suffix), np.linspace(0.1, 0.9, 13))
+    for modality, n in (("image", 13), ("video", 0)):
+        card = choices(rows.assign(modality=modality), np.linspace(0.1, 0.9, 13))
         assert card["chosen_on"]["n_videos"] == n
-    thrice = pd.concat([rows.assign(video_id=rows["video_id"] + ".mp4")] * 3)
+    thrice = pd.concat([rows.assign(modality="video")] * 3)
     assert choices(thrice, np.linspace(0.1, 0.9, 39))["chosen_on"]["n_videos"] == 13
 
 

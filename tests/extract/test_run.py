@@ -239,7 +239,7 @@ def test_progress_tells_frames_a_second_and_what_they_are_spent_on(capsys):
         bar.add({"video": {"status": "ok", "n_read": 4}}, {"decode": 1.0, "detect": 2.5, "write": 0.5})
         bar.add({"video": {"status": "no_face", "n_read": 4}}, {"decode": 1.0, "detect": 2.5, "write": 0.5})
     said = capsys.readouterr().err
-    assert "1 videos are there already, 2 to do" in said and "2/2" in said and "1 no_face" in said
+    assert "1 videos are there already, 2 to do" in said and "2 of 2 videos" in said and "1 no_face" in said
     assert bar.speed().endswith("frames/s, decode 25 %, detect 62 %, write 12 %")
 
 

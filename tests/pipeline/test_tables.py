@@ -7,7 +7,7 @@ from pipeline.errors import TableError
 from pipeline.tables import FRAME_SCORES, INDEX, read_table, write_bytes, write_table
 
 ROW = {"video_id": "a/00001.mp4", "label": 1, "dataset": "x", "method": "", "target_id": "000", "source_id": "",
-       "original": "", "official": ""}
+       "original": "", "official": "", "modality": "video"}
 
 
 def test_a_table_comes_back_as_it_was_sorted_by_its_key(tmp_path):

@@ -14,7 +14,8 @@ from data.split import SplitOptions, split_corpus
 from extract import corpus, run
 from extract.corpus import find_corpus, same_content
 from extract.layouts.base import row
-from extract.layouts.image_folders import copies, images
+from extract.layouts.class_folders import class_folders
+from extract.layouts.image_folders import copies
 from pipeline.errors import CorpusError, SplitError
 from pipeline.tables import FACES, INDEX, SPLIT, VIDEOS, read_table
 
@@ -28,6 +29,10 @@ def plant(root, *names):
 
 def told(names):
     return {entry["video_id"]: (entry["label"], entry["official"]) for entry in images(names).rows}
+
+
+def images(names):
+    return class_folders(dict.fromkeys(names, "image"))
 
 
 def cifake(root: Path, n_train=10, n_test=4, px=32) -> Path:
@@ -64,7 +69,7 @@ def test_three_parts_keep_their_names_and_pictures_without_a_label_are_counted()
     names = [f"{part}/{kind}/a.png" for part in ("train", "valid", "test") for kind in ("real", "fake")]
     found = images(names + ["readme.png"])
     assert {entry["official"] for entry in found.rows} == {"train", "val", "test"} and len(found.rows) == 6
-    assert found.notes == ["1 picture left out: below no folder called real or fake (e.g. readme.png)"]
+    assert found.notes == ["1 picture left out: below no folder called real or fake (1 in the corpus itself)"]
 
 
 def test_one_stem_with_two_suffixes_is_two_pictures(tmp_path):
@@ -84,7 +89,7 @@ def test_videos_win_over_pictures_and_the_note_says_so(tmp_path):
     plant(tmp_path, "real/a.mp4", "fake/b.mp4", "real/thumb.jpg")
     found = find_corpus(tmp_path)
     assert [entry["video_id"] for entry in found.rows] == ["fake/b.mp4", "real/a.mp4"]
-    assert "1 picture beside the videos: not looked at" in found.notes
+    assert "1 picture beside the videos: not looked at (e.g. real/thumb.jpg)" in found.notes
 
 
 def test_pictures_in_no_known_folders_are_an_error(tmp_path):
@@ -129,7 +134,7 @@ class TestCopies:
 class TestSplit:
     @staticmethod
     def index(**sizes):
-        return pd.DataFrame([row(f"{part}/{kind}/{n:03d}.jpg", label, "images", official=part)
+        return pd.DataFrame([row(f"{part}/{kind}/{n:03d}.jpg", label, "images", official=part, modality="image")
                              for part, size in sizes.items() for label, kind in enumerate(("real", "fake"))
                              for n in range(size)])
 
@@ -167,8 +172,8 @@ class TestSplit:
         assert any("2 have a copy with the other label" in note for note in found.audit["notes"])
 
     def test_a_split_of_our_own_never_divides_copies(self):
-        names = [row(f"{kind}/{n:03d}.jpg", label, "images") for label, kind in enumerate(("real", "fake"))
-                 for n in range(60)]
+        names = [row(f"{kind}/{n:03d}.jpg", label, "images", modality="image")
+                 for label, kind in enumerate(("real", "fake")) for n in range(60)]
         same_as = {f"{kind}/{n:03d}.jpg": f"{kind}/{n % 30:03d}.jpg" for kind in ("real", "fake")
                    for n in range(30, 60)}
         for seed in range(3):
@@ -179,7 +184,7 @@ class TestSplit:
 
     def test_the_official_list_of_videos_is_not_taken_by_itself(self):
         index = self.index(train=20, test=10)
-        index["video_id"] = index["video_id"].str.replace(".jpg", ".mp4")
+        index["video_id"], index["dataset"] = index["video_id"].str.replace(".jpg", ".mp4"), "Celeb-DF-v2"
         assert split_corpus(index).audit["rule"] == "video"
 
     def test_a_test_part_with_one_class_is_an_error(self):
