@@ -12,7 +12,6 @@ import dataclasses
 import functools
 import hashlib
 import importlib
-import json
 import os
 import sys
 import time

@@ -6,7 +6,7 @@ in readers.py; a file that the chosen reader cannot open is read with the other 
 from __future__ import annotations
 
 import bisect
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator
 
@@ -63,6 +63,12 @@ def frames_at(times_s: list[float], marks_s: list[float]) -> list[int]:
     return sorted({n for n in numbers if n < len(times_s)})
 
 
+def at_least(wanted: list[int], least: int, total: int) -> list[int]:
+    """Return numbers of frames, or where they are fewer than `least` so many evenly over all, or all."""
+    n = min(least, total)
+    return wanted if len(wanted) >= n else sorted({round(i * (total - 1) / max(n - 1, 1)) for i in range(n)})
+
+
 class Clip:
     """One opened clip, or the frames of one that are pictures: what it holds, and its sampled frames.
 
@@ -76,11 +82,11 @@ class Clip:
         self.options = options
         self.damage = ""
         self._reader = self._open()
-        if isinstance(self._reader, FrameFiles):
-            options = replace(options, min_frames=max(options.min_frames, LEAST_FRAMES))
         times_s = self._reader.times_s
         self.duration_s = times_s[-1]
         self.wanted = frames_at(times_s, time_marks(self.duration_s, options))
+        if isinstance(self._reader, FrameFiles) and options.frames is None:
+            self.wanted = at_least(self.wanted, LEAST_FRAMES, len(times_s))
         self.n_asked = len(self.wanted)
         promised_s = self._reader.promised_s
         if self.duration_s + MISSING_END_S < promised_s < MOST_MARKS * options.every:

@@ -134,9 +134,10 @@ def _is_top(folder: str, decides: int) -> bool:
         return True
     last = parts[-1].lower()
     words = set(words_of(last))
-    # below real/ a folder 0_real is a clip's, but train/ and frames/ are not
-    return (bool(words) and words <= PART_WORDS.keys() or last in CONTAINERS or last in PLACES
-            or decides < 0 and bool(words) and words <= CLASSES)
+    if last in CONTAINERS or last in PLACES:
+        return True
+    # below fake/ a folder fake_001 is a clip's, but fake/ and train/ are not
+    return bool(words) and words <= CLASSES and (decides < 0 or not re.search(r"\d", last))
 
 
 def _by_folder(inside: dict[str, list[str]], tops: set[str], how: str) -> dict[str, bool]:

@@ -1,12 +1,15 @@
 """Facts about unpacking zips, honest and hostile."""
+import io
 import os
 import stat
 import struct
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from extract.corpus import find_corpus
 from extract.layouts import archive
 from extract.layouts.archive import listed, unpacked
 from pipeline.errors import CorpusError
@@ -120,3 +123,72 @@ def test_a_name_that_is_a_file_and_a_folder_is_an_error_not_a_traceback(tmp_path
     path = zipped(tmp_path / "a.zip", [("real.jpg", b"1"), ("real.jpg/a.jpg", b"2")])
     with pytest.raises(CorpusError, match="a file and a folder"):
         unpacked(path, tmp_path / "out")
+
+
+class TestTar:
+    @staticmethod
+    def packed(path, members, mode):
+        """members: name, or a TarInfo, -> content."""
+        with tarfile.open(path, mode) as file:
+            for name, content in members:
+                info = tarfile.TarInfo(name) if isinstance(name, str) else name
+                info.size = len(content)
+                file.addfile(info, io.BytesIO(content))
+        return path
+
+    @pytest.mark.parametrize("suffix, mode", [(".tar", "w"), (".tar.gz", "w:gz"), (".tgz", "w:gz"), (".tar.xz", "w:xz"),
+                                              (".download", "w")])
+    def test_it_is_listed_and_unpacked_as_a_zip_is(self, tmp_path, suffix, mode):
+        path = self.packed(tmp_path / f"a{suffix}", [("./real/1.jpg", b"1"), ("fake/2.JPG", b"22"), ("run.sh", b"no"),
+                                                     ("real/._1.jpg", b"no"), ("list.csv", b"3")], mode)
+        assert archive.is_archive(path)
+        found = listed(path)
+        assert found.media == {"real/1.jpg": "image", "fake/2.JPG": "image"} and found.others == {".sh": 1}
+        assert found.side["list.csv"].read_bytes() == b"3"
+        root = unpacked(path, tmp_path / "out")
+        assert root == tmp_path / "out" / "a"
+        assert files_below(root) == {"real/1.jpg": b"1", "fake/2.JPG": b"22", "list.csv": b"3"}
+
+    def test_nothing_is_written_outside_and_links_are_left_out(self, tmp_path):
+        link = tarfile.TarInfo("link.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
+        path = self.packed(tmp_path / "evil.tar", [("../up.jpg", b"evil"), ("/abs.jpg", b"evil"), (link, b""),
+                                                   ("real/good.jpg", b"good")], "w")
+        assert files_below(unpacked(path, tmp_path / "deep" / "out")) == {"real/good.jpg": b"good"}
+        assert listed(path).notes[0].startswith("3 unsafe files left out")
+        assert not (tmp_path / "deep" / "up.jpg").exists()
+
+    def test_a_bomb_and_a_damaged_one_are_refused(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(archive, "SMALL", 1000)
+        with pytest.raises(CorpusError, match="bomb"):
+            unpacked(self.packed(tmp_path / "b.tar.gz", [("real/1.jpg", bytes(10 ** 6))], "w:gz"), tmp_path / "out")
+        whole = self.packed(tmp_path / "c.tar.gz", [("real/1.jpg", os.urandom(5000))], "w:gz").read_bytes()
+        (tmp_path / "c.tar.gz").write_bytes(whole[:2000])
+        with pytest.raises(CorpusError, match="cannot be unpacked"):
+            unpacked(tmp_path / "c.tar.gz", tmp_path / "out")
+        assert not [p for p in (tmp_path / "out").rglob("*.jpg")]
+
+    @pytest.mark.parametrize("name, content", [("a.7z", b"7z\xbc\xaf\x27\x1c" + bytes(99)), ("a.rar", b"Rar!" + bytes(99)),
+                                               ("a.gz", b"\x1f\x8b" + bytes(99))])
+    def test_other_archives_are_refused_in_one_line(self, tmp_path, name, content):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CorpusError, match="unpack it and name the folder"):
+            find_corpus(tmp_path / name)
+
+    def test_a_large_or_binary_file_is_never_read_whole_as_a_csv(self, tmp_path, monkeypatch):
+        from extract.layouts import table
+
+        monkeypatch.setattr(table, "LARGEST", 10)
+        (tmp_path / "a.csv").write_text("path,label\na.mp4,0\n")
+        with pytest.raises(CorpusError, match="is no CSV path,label .it has 0 MB"):
+            find_corpus(tmp_path / "a.csv")
+        (tmp_path / "b.csv").write_bytes(b"\0\1")
+        with pytest.raises(CorpusError, match="it is no text"):
+            find_corpus(tmp_path / "b.csv")
+
+
+def test_backslashes_in_a_zip_are_slashes(tmp_path):
+    path = zipped(tmp_path / "w.zip", [("real\\a.jpg", b"1"), ("fake\\x\\b.jpg", b"2"), ("fake\\", b"")])
+    assert files_below(unpacked(path, tmp_path / "out")) == {"real/a.jpg": b"1", "fake/x/b.jpg": b"2"}
+    corpus = find_corpus(path)
+    assert {row["video_id"]: row["label"] for row in corpus.rows} == {"real/a.jpg": 0, "fake/x/b.jpg": 1}
