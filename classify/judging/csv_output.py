@@ -115,7 +115,7 @@ def summary(rows: Sequence[Row], table: Path, thing: str) -> str:
 
 def _row(path: str, found: Any, model_id: str) -> Row:
     """The row of one clip, judged now; empty fields for what is not known. found: its Verdict, or what was raised."""
-    size, mtime = stamp_of(Path(path)) or (None, None)
+    size, mtime, *_ = stamp_of(Path(path)) or (None, None)
     known = {"path": path, "model": model_id, "size_bytes": size, "mtime_ns": mtime}
     if isinstance(found, (VideoError, WorkerDied)):
         known["error"] = str(found)
@@ -180,7 +180,7 @@ def _parsed(text: str, table: Path) -> list[Row]:
 
 def _unchanged(row: Row) -> bool:
     stamp = stamp_of(Path(row["path"]))
-    return stamp is not None and [str(n) for n in stamp] == [row["size_bytes"], row["mtime_ns"]]
+    return stamp is not None and [str(n) for n in stamp[:2]] == [row["size_bytes"], row["mtime_ns"]]
 
 
 def labels_below(paths: Sequence[str], thing: str = "clip") -> dict[str, tuple[int, str]]:

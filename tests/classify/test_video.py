@@ -1,6 +1,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -146,3 +148,39 @@ def test_every_held_out_video_is_in_the_table_of_scores(demo_run):
 def test_a_report_of_the_demo_says_that_it_is_one(demo_run):
     page = (demo_run / "report" / "report.html").read_text()
     assert "drawn" in page and "demo" in page.lower()
+
+
+@pytest.mark.parametrize("flag", ["--report", "--annotate", "--csv"])
+def test_a_folder_instead_of_a_file_to_write_is_one_line(tmp_path, capsys, flag):
+    (tmp_path / "sheet.html").mkdir()
+    assert video.main(["clip.mp4", flag, str(tmp_path / "sheet.html")]) == 1
+    said = capsys.readouterr().err
+    assert said == f"error: {flag} {tmp_path / 'sheet.html'} is a folder: name the file to write\n"
+
+
+def test_a_folder_of_pictures_alone_is_sent_to_the_other_command(tmp_path):
+    from classify.video import nothing_in
+
+    (tmp_path / "a.jpg").touch()
+    assert nothing_in(str(tmp_path), "video") == ("no video in this folder, but 1 picture: python -m classify.image "
+                                                  "judges them")
+    assert nothing_in(str(tmp_path), "picture") == "no picture in this folder"
+
+
+def test_a_locale_that_lacks_a_sign_does_not_end_the_command(demo_run, demo_corpus):
+    clip = next(demo_corpus.glob("Celeb-real/*.mp4"))
+    done = subprocess.run([sys.executable, "-m", "classify.video", "-v", str(clip), "--device", "cpu", "--model",
+                           f"{demo_run}/model/model.safetensors"], capture_output=True,
+                          env={**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"})
+    assert done.returncode == 0 and b"#" in done.stdout and b"UnicodeEncodeError" not in done.stderr
+
+
+def test_modules_of_our_names_in_the_working_directory_do_not_hide_ours(tmp_path):
+    import classify
+
+    for name in ("data", "extract", "pipeline", "serve", "reports"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module')\n")
+    root = os.path.dirname(classify.__path__[0])
+    done = subprocess.run([sys.executable, "-m", "classify.video", "no.mp4", "--device", "cpu"], cwd=tmp_path,
+                          capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root})
+    assert done.returncode == 1 and "error: no.mp4: no such file" in done.stderr, done.stderr

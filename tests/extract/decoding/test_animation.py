@@ -12,11 +12,12 @@ from extract.decoding.sampling import Clip, FrameOptions
 from pipeline.errors import VideoError
 
 # 64 x 64 px of one colour, drawn here.
-HEIC = ("AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAVZtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAACJpbG9jAAAAAERA"
-        "AAEAAQAAAAABegABAAAAAAAAABwAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAABAAAA1mlwcnAAAAC3aXBjbwAA"
-        "AHhodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQArQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq"
-        "SSmubgIaDAgAAAMAyAAAAwAIQGIAAQAHRAHBcrAiQAAAABNjb2xybmNseAABAA0ABoAAAAAUaXNwZQAAAAAAAABAAAAAQAAAABBwaXhpAAAAAAMICAgA"
-        "AAAXaXBtYQAAAAAAAAABAAEEgQIDBAAAACRtZGF0AAAAGCgBrxOA5qhw0//9XFH/4W54fcmQtJ5v3w==")
+HEIC = ("AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAVZtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAA"
+        "ACJpbG9jAAAAAERAAAEAAQAAAAABegABAAAAAAAAABwAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRt"
+        "AAAAAAABAAAA1mlwcnAAAAC3aXBjbwAAAHhodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMA"
+        "AAMAHroCQGEAAQArQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbqSSmubgIaDAgAAAMAyAAAAwAIQGIAAQAHRAHBcrAiQAAAABNjb2xy"
+        "bmNseAABAA0ABoAAAAAUaXNwZQAAAAAAAABAAAAAQAAAABBwaXhpAAAAAAMICAgAAAAXaXBtYQAAAAAAAAABAAEEgQIDBAAAACRt"
+        "ZGF0AAAAGCgBrxOA5qhw0//9XFH/4W54fcmQtJ5v3w==")
 MODEL = "model/model.safetensors"
 
 
@@ -50,7 +51,8 @@ def test_an_index_that_calls_a_file_what_it_is_not_is_an_error_of_that_file(tmp_
         as_indexed(next(demo_corpus.rglob("*.mp4")), "image")
 
 
-def test_both_commands_judge_an_animation_as_a_clip_and_a_still_one_as_a_picture(demo_run, demo_corpus, tmp_path, capsys):
+def test_both_commands_judge_an_animation_as_a_clip_and_a_still_one_as_a_picture(demo_run, demo_corpus, tmp_path,
+                                                                                 capsys):
     clip = Clip(next(demo_corpus.glob("Celeb-real/*.mp4")), FrameOptions(every=0.5))
     first, *rest = [Image.fromarray(frame.rgb) for frame in clip.frames()]
     first.save(tmp_path / "moving.gif", save_all=True, append_images=rest, duration=500)
