@@ -160,7 +160,8 @@ def _check_labelled(path: Any, corpus: Corpus, names: list[str]) -> None:
     """Raises CorpusError where most of what is there got no label."""
     used = {entry["video_id"] for entry in corpus.rows} | {name for group in corpus.doubled for name in group}
     without = [name for name in names if name not in used]
-    if len(without) * 2 > len(names):
+    one_class = len({entry["label"] for entry in corpus.rows}) == 1
+    if len(without) * 2 > len(names) - one_class:
         raise CorpusError(f"{path}: {len(without):,} of {counted(len(names), corpus.thing)} cannot be labelled "
                           f"({_places(without)}), only {len(corpus.rows):,} can ({corpus.title}). "
                           f"{_how_to_label(without)}")
@@ -179,9 +180,10 @@ def _unknown(path: Any, names: list[str], side: dict[str, Any]) -> CorpusError:
 
 def _places(names: list[str]) -> str:
     """ "10 in a/, 6 in b/": where these files lie."""
-    places = Counter(name.partition("/")[0] + "/" if "/" in name else "its top" for name in names)
+    places = Counter(name.partition("/")[0] + "/" if "/" in name else "" for name in names)
     more = f" and {len(places) - 4:,} more folders" if len(places) > 4 else ""
-    return ", ".join(f"{n:,} in {shown(place)}" for place, n in places.most_common(4)) + more
+    return ", ".join(f"{n:,} in {shown(place)}" if place else f"{n:,} at its top"
+                     for place, n in places.most_common(4)) + more
 
 
 def _how_to_label(names: list[str]) -> str:

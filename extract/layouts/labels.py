@@ -48,10 +48,16 @@ def words_of(name: str) -> list[str]:
 
 @functools.lru_cache(maxsize=65536)
 def class_of(name: str) -> int | None:
-    """Return 0 for the name of one folder that says real, 1 for fake, None for neither or both."""
+    """Return 0 for the name of one folder that says real, 1 for fake, None for neither or both.
+
+    Where a name has words of both classes, the words real and fake themselves decide: "Fake (Deep-Live-Cam)" is fake.
+    """
     words = set(words_of(name))
-    real, fake = bool(words & REAL_WORDS), bool(words & FAKE_WORDS)
-    return int(fake) if real != fake else None
+    for reals, fakes in ((REAL_WORDS, FAKE_WORDS), ({"real", "reals"}, {"fake", "fakes"})):
+        real, fake = bool(words & reals), bool(words & fakes)
+        if real != fake:
+            return int(fake)
+    return None
 
 
 def part_of(folder: str) -> str:

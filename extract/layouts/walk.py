@@ -59,8 +59,7 @@ class Found:
 
     def left_out(self) -> list[str]:
         """Return a note on the files of other kinds, "" counting as a suffix."""
-        kinds = ", ".join(f"{n:,} {suffix or 'without a suffix'}" for suffix, n in
-                          sorted(self.others.items(), key=lambda item: (-item[1], item[0]))[:8])
+        kinds = ", ".join(f"{n:,} {suffix or 'without a suffix'}" for suffix, n in self.others.most_common(8))
         more = f" and {len(self.others) - 8} more kinds" if len(self.others) > 8 else ""
         return [f"left out, neither video nor picture: {kinds}{more}"] if kinds else []
 

@@ -25,8 +25,9 @@ def test_names_are_split_at_what_is_no_letter_and_never_inside_a_word(name, word
     assert words_of(name) == words
 
 
-@pytest.mark.parametrize("name, label", [("REAL", 0), ("1_fake", 1), ("real_vs_fake", None), ("surreal", None),
-                                         ("LivePortrait", None), ("ai_upscaled", 1), ("Real-ESRGAN", 0)])
+@pytest.mark.parametrize("name, label", [
+    ("REAL", 0), ("1_fake", 1), ("real_vs_fake", None), ("surreal", None), ("LivePortrait", None), ("ai_upscaled", 1),
+    ("Fake (Deep-Live-Cam)", 1), ("Real-ESRGAN", 0)])
 def test_a_name_tells_a_class_by_a_whole_word(name, label):
     assert class_of(name) is label or class_of(name) == label
 
@@ -87,6 +88,8 @@ def test_it_is_an_error_when_it_is_most_of_the_corpus(tmp_path):
     names = [f"{kind}-FakeAudio/African/men/id{n}/0.mp4" for kind in ("FakeVideo", "RealVideo") for n in range(4)]
     with pytest.raises(CorpusError, match="8 of 10 videos cannot be labelled .4 in FakeVideo-FakeAudio/, 4 in Real"):
         find_corpus(plant(tmp_path / "a", *names, "real/a.mp4", "fake/b.mp4"))
+    with pytest.raises(CorpusError, match="2 of 4 videos cannot be labelled .2 in altered/., only 2 can"):
+        find_corpus(plant(tmp_path / "c", "original/a.mp4", "original/b.mp4", "altered/c.mp4", "altered/d.mp4"))
     with pytest.raises(CorpusError, match="FakeVideo-FakeAudio/ has none: words end at what is no letter"):
         find_corpus(plant(tmp_path / "b", *names))
 
