@@ -110,6 +110,13 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _checksum(file: Path) -> int | None:
+    try:
+        return zlib.crc32(file.read_bytes())
+    except OSError:
+        return None
+
+
 def _checksums(folder: Path, crops: Sequence[str]) -> dict[str, int]:
     """CRC-32 of each crop as extraction wrote it; crops of a video without a record are left out."""
     found: dict[str, int] = {}
@@ -134,7 +141,7 @@ def _write(path: Path, crops: list[str], folder: Path, size_px: int, centre: flo
 
     def fill(number: int) -> None:
         name = crops[number]
-        if name in checksums and zlib.crc32((folder / name).read_bytes()) != checksums[name]:
+        if name in checksums and _checksum(folder / name) != checksums[name]:
             raise TableError(f"{folder / name} is not the crop that extraction wrote: `make extract VERIFY=1` makes it "
                              "again")
         crop = read_stored(folder / crops[number], whole, round(size_px / centre))
