@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from extract.copies import SMALLEST, notes, same_bytes
 from extract.decoding.frame_files import LEAST_FRAMES
 from extract.decoding.kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, modality_by_name, suffix_of
+from extract.decoding.sampling import MIN_FRAMES
 from extract.layouts.archive import is_archive, listed, unpacked
 from extract.layouts.base import Corpus, counted, left_out, shown
 from extract.layouts.celebdf import celeb
@@ -27,7 +29,6 @@ from extract.layouts.class_folders import DATASETS, class_folders
 from extract.layouts.dfdc import dfdc
 from extract.layouts.faceforensics import faceforensics
 from extract.layouts.frames import GROUPS, group_frames, notes_on
-from extract.layouts.image_folders import across, copies
 from extract.layouts.labels import is_no_face
 from extract.layouts.table import read_labels
 from extract.layouts.walk import Found, walk
@@ -194,13 +195,13 @@ def _how_to_label(names: list[str]) -> str:
 
 
 def same_content(corpus: Corpus) -> list[dict[str, str]]:
-    """Return rows of tables.COPIES for the single pictures of a corpus that is here. Reads the ends of the files."""
+    """Return rows of tables.COPIES for a corpus that is here; [] for any other. Reads files of equal size only."""
     if isinstance(corpus.root, Remote) or not corpus.root.is_dir():
         return []
-    pictures = [entry for entry in corpus.rows if entry["modality"] == "image"]
-    same_as = copies(corpus.root, [entry["video_id"] for entry in pictures])
-    corpus.notes += across(same_as, pictures)
-    return [{"video_id": name, "same_as": first} for name, first in same_as.items()]
+    same_as = same_bytes(corpus.root, [entry["video_id"] for entry in corpus.rows],
+                         SMALLEST if corpus.thing == "video" else 0)
+    corpus.notes += notes(same_as, corpus.rows, corpus.thing)
+    return [{"video_id": name, "same_as": first, "how": "bytes"} for name, first in same_as.items()]
 
 
 def grouping(rows: list[dict]) -> str:
@@ -246,9 +247,9 @@ def plan(corpus: Corpus) -> list[str]:
     elif corpus.grouping:
         lines.append(f"would look at {LEAST_FRAMES} frames of each video, evenly spread, or at all where it has fewer")
     else:
-        frames = len(corpus.rows) * math.ceil(corpus.clip_s / EVERY_S)
+        frames = len(corpus.rows) * max(math.ceil(corpus.clip_s / EVERY_S), MIN_FRAMES)
         lines.append(f"would extract about {frames:,} frames (one every {EVERY_S:g} s of clips of about "
-                     f"{corpus.clip_s:g} s)")
+                     f"{corpus.clip_s:g} s, at least {MIN_FRAMES} of each)")
     rule = grouping(corpus.rows)
     if given_parts(corpus.rows):
         lines.append("would keep the parts given by the folders (train, test)")

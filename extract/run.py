@@ -3,6 +3,7 @@
     OUT/faces/<video_id>/       crops and row of a video (extract/store.py)
     OUT/faces/faces.csv         one row per recorded face (tables.FACES)
     OUT/faces/videos.csv        one row per video (tables.VIDEOS), written last
+    OUT/faces/copies.csv        videos that show the same as another (tables.COPIES, extract/copies.py)
     OUT/faces/sheet.png         random crops, real beside fake, to look at before training
     OUT/faces/options.json      the options that made them; training puts them into the checkpoint
 
@@ -24,7 +25,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from extract.decoding.sampling import FrameOptions
+from extract.copies import near_copies, same_samples
+from extract.decoding.sampling import SAMPLING, FrameOptions
 from extract.faces.detector import DETECTOR, FaceOptions, WholeFrame, make_cascade, pick_device
 from extract.layouts.base import thing_of
 from extract.store import Store, sha256_of, stamps_below, store_at
@@ -35,10 +37,12 @@ from pipeline.parallel import cpu_count, map_unordered
 from pipeline.progress import progress_bar
 from pipeline.run_record import column
 from pipeline.storage import Remote, local_copy
-from pipeline.tables import DEMO_MARK, FACES, INDEX, VIDEOS, read_table, write_json, write_table
+from pipeline.tables import COPIES, DEMO_MARK, FACES, INDEX, VIDEOS, read_table, write_json, write_table
 
 GPU_SHARE = 1 / 6  # of a GPU for a worker on Ray, which has a detector of its own and so a context of half a GiB
 WAITING = 2  # workers more than cores where a GPU detects: so many wait for it at any moment
+COPY_WORDS = {"samples": "show the same frames as another, whatever container and metadata",
+              "near": "are reals that look like another all along (another bitrate or size)"}
 EMPTY_VIDEO = {"n_asked": 0, "n_read": 0, "n_faces": 0, "width_px": 0, "height_px": 0, "duration_s": 0.0}
 
 
@@ -77,8 +81,11 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
     What is there already, made with the same options from the same file (size and modification time), is kept.
     A video that cannot be used is a row with its status; an unexpected error of one video is a row with status
     "error", which the next run tries again. progress: a Progress that is told of every video, or None.
+    Crops of files that are gone (a disk that was taken out) are kept, too; where the whole corpus is gone, what was not
+    extracted before is a row with status "error".
     Returns how many videos ended in each status.
-    Raises OSError when nothing can be written (a full disk); finished videos are kept.
+    Raises OSError when nothing can be written (a full disk; finished videos are kept), PipelineError where the corpus
+    is gone and nothing of it was extracted.
     """
     thing = thing_of(index["modality"])
     if faces.crop == "auto":  # a few animations among pictures are judged as these are
@@ -90,7 +97,8 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
     part, parts = map(int, (run.shard or "1/1").split("/"))
     names, modality = list(index["video_id"])[part - 1::parts], dict(zip(index["video_id"], index["modality"]))
     original = dict(zip(index["video_id"], index["original"])) if run.reuse_boxes else {}
-    made_with = {**as_record(frames), **as_record(faces), "detector": DETECTOR, "reuse_boxes": run.reuse_boxes}
+    made_with = {**as_record(frames), **as_record(faces), "detector": DETECTOR, "sampling": SAMPLING,
+                 "reuse_boxes": run.reuse_boxes}
     if faces.crop == "face":
         del made_with["crop"]  # crops older than this option are faces too
     store = store_at(out, made_with, f"{part}of{parts}" if run.shard else "all")
@@ -102,9 +110,14 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
             if kept and not (run.retry_failed and kept["video"]["status"] == "unreadable"):
                 rows[video_id] = kept
         todo = [video_id for video_id in names if video_id not in rows]
+        gone = [video_id for video_id in names if stamp_of(video_id) is None]
+        n_kept, n_gone = len(rows), len(set(gone) & set(rows))
+        if names and gone == names:
+            rows |= _without_corpus(root, rows, todo)
+            todo = []
         if progress:
             stack.enter_context(progress)
-            progress.start(len(todo), len(rows), thing)
+            progress.start(len(todo), n_kept, thing, n_gone)
         workers, *start = _workers(root, store, frames, faces, run, len(todo), stack)
         # A fake that may take the boxes of its real comes after it.
         for videos in ([v for v in todo if not original.get(v)], [v for v in todo if original.get(v)]):
@@ -115,14 +128,28 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
                 if progress:
                     progress.add(rows[video_id], spent, real is not None)
         if not run.shard:
-            _write_tables(out, index, rows, _options(root, index, frames, faces))
+            _write_tables(out, index, rows, _options(root, index, frames, faces, gone == names and out))
     return collections.Counter(row["video"]["status"] for row in rows.values())
 
 
-def _options(root: Path, index, frames: FrameOptions, faces: FaceOptions) -> dict[str, Any]:
-    """What OUT/faces/options.json holds; crop is "face" or "whole"."""
+def _without_corpus(root: Path, rows: dict[str, dict], todo: list[str]) -> dict[str, dict]:
+    """Rows of what cannot be extracted now, since no file of the corpus is there. The next run tries them again.
+
+    Raises PipelineError where nothing was extracted before.
+    """
+    if not rows:
+        raise PipelineError(f"no video of the index is at {root}, and none was extracted before: plug the corpus in, "
+                            "or name the folder that it is in now (CORPUS=)")
+    return {video_id: _failed(f"the corpus is not at {root}, and this was not extracted before") for video_id in todo}
+
+
+def _options(root: Path, index, frames: FrameOptions, faces: FaceOptions, earlier: Any = None) -> dict[str, Any]:
+    """What OUT/faces/options.json holds; crop is "face" or "whole". earlier: a folder that has one, where the corpus
+    cannot be asked."""
+    known = earlier / "options.json" if earlier else None
+    demo = json.loads(known.read_bytes())["demo"] if known is not None and known.is_file() else False
     return {"frames": as_record(frames), "faces": as_record(faces), "crop": faces.crop,
-            "dataset": next(iter(index["dataset"]), ""), "demo": (root / DEMO_MARK).exists()}
+            "dataset": next(iter(index["dataset"]), ""), "demo": bool(demo or (root / DEMO_MARK).exists())}
 
 
 def _workers(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions, run: RunOptions, n_todo: int,
@@ -155,9 +182,9 @@ def _workers(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions,
 
 
 def _stamp(stamp_of, video_id: str, original: dict[str, str]) -> list | None:
-    """What tells that a video was replaced, or the real whose boxes it takes."""
-    real = original.get(video_id)
-    return [stamp_of(video_id), stamp_of(real)] if real else stamp_of(video_id)
+    """What tells that a video was replaced, or the real whose boxes it takes. None for a file that is gone."""
+    real, stamp = original.get(video_id), stamp_of(video_id)
+    return [stamp, stamp_of(real)] if real and stamp else stamp
 
 
 def _digests(root: Any, video_id: str, original: str | None) -> list[str] | None:
@@ -170,6 +197,10 @@ def _write_tables(out: Path, index, rows: dict[str, dict], options: dict) -> Non
     from extract.contact_sheet import write_sheet
 
     labels = dict(zip(index["video_id"], index["label"]))
+    copies = [{"video_id": name, "same_as": first, "how": how}
+              for how, found in (("samples", same_samples(rows)), ("near", near_copies(rows, labels)))
+              for name, first in found.items()]
+    write_table(out / "copies.csv", copies, COPIES)
     crops = sorted((f"{v}/{name}", crc) for v, row in rows.items() for name, crc in row.get("crc32", {}).items())
     # What the crops are, so that training sees that one was made anew from another video of the same shape.
     write_json(out / "options.json", {**options,
@@ -234,9 +265,12 @@ def _extract_one(item: tuple[str, str, list | None, dict | None, str | None]) ->
     try:
         with local_copy(_worker["root"] / video_id) as path:
             found = extract_video(as_indexed(path, modality), detector, _worker["frames"],
-                                  known_faces(real) if real else None)
+                                  known_faces(real) if real else None, False, True)
     except VideoError as error:
         found = Extraction({"status": error.status, "reason": str(error), **EMPTY_VIDEO})
+    except PipelineError as error:  # of all videos (no room on the GPU): it ends the run, and says at which one
+        error.args = (f"{video_id}: {error}",)
+        raise
     except OSError as error:  # of the video's disk; an error of ours' is raised below, and ends the run
         return _failed(f"cannot be read: {error.strerror or error}"), {}
     read = time.perf_counter()
@@ -263,7 +297,10 @@ def _failed(reason: str) -> dict:
 class Progress:
     """A bar on stderr: videos and frames a second, what they are spent on, time left, failures so far."""
 
-    def start(self, n_todo: int, n_kept: int, thing: str = "video") -> None:
+    def start(self, n_todo: int, n_kept: int, thing: str = "video", n_gone: int = 0) -> None:
+        if n_gone:
+            print(f"{n_gone:,} {thing}{'s are' if n_gone > 1 else ' is'} not where the corpus was: going on with the "
+                  "crops that were made of them before", file=sys.stderr)
         if n_kept:
             print(f"{n_kept:,} {thing}s are there already, {n_todo:,} to do", file=sys.stderr)
         self.bar = progress_bar(total=n_todo, unit=thing, desc="extract", smoothing=0.05, disable=not n_todo)
@@ -312,6 +349,10 @@ def _summary(out: Path, thing: str) -> list[str]:
         names = ", ".join(group["video_id"][:3]) + (" …" if len(group) > 3 else "")
         lines.append(f"  {status} ({len(group)}): {reason}: {names}")
     damaged = videos[(videos["status"] == "ok") & (videos["reason"] != "")]
+    copies = read_table(out / "copies.csv", COPIES) if thing == "video" else None
+    for how, group in copies.groupby("how") if copies is not None else ():
+        first = group.iloc[0]
+        lines.append(f"  copies ({len(group)}): {COPY_WORDS[how]}: {first['video_id']} = {first['same_as']}")
     for reason, group in damaged.groupby("reason"):
         lines.append(f"  damaged but used ({len(group)}): {reason}: {', '.join(group['video_id'][:3])}")
     return lines

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
 
+from extract.copies import frame_digest
 from extract.decoding.frame import Frame
 from extract.decoding.image import Still, whole_square
 from extract.decoding.opening import open_media
@@ -38,6 +39,7 @@ class Extraction:
     n_reused: of the frames read, those that the detector did not see because their faces were known.
     mismatch: known faces were tried and did not fit, so all frames were detected (in a second reading of the clip).
     modality: "video" or "image", by the content.
+    digests: number of a frame that was read -> extract.copies.frame_digest, where they were asked for.
     """
 
     video: dict[str, Any]
@@ -47,6 +49,7 @@ class Extraction:
     n_reused: int = 0
     mismatch: bool = False
     modality: str = "video"
+    digests: dict[int, bytes] = field(default_factory=dict)
 
 
 class Known(NamedTuple):
@@ -82,7 +85,7 @@ class _Mismatch(Exception):
 
 
 def extract_video(path: str | Path | Still | Clip, detector: Detector | WholeFrame, options: FrameOptions,
-                  known: Known | None = None, everyone: bool = False) -> Extraction:
+                  known: Known | None = None, everyone: bool = False, digest: bool = False) -> Extraction:
     """Sample frames, find faces, crop the main one of each frame. A picture (by its content, or a Still) is one
     frame; a Clip brings its own options.
 
@@ -90,20 +93,21 @@ def extract_video(path: str | Path | Still | Clip, detector: Detector | WholeFra
     known: faces of the real that this fake was made from. A frame whose number, time and picture size have known faces
     takes them as they are; the first such frame and every third is detected and must agree, or else the clip is read
     again and all frames are detected. The other frames are detected as always.
-    everyone: crop the other faces too.
+    everyone: crop the other faces too. digest: also digest the frames, which tells copies of a clip.
     Raises VideoError where no frame can be read; a clip without a face is an answer (status "no_face"), not an error.
     """
     if known is None or not known.faces:
-        return _extract(path, _Finder(detector), options, everyone)
+        return _extract(path, _Finder(detector), options, everyone, digest)
     try:
-        return _extract(path, _Finder(detector, known), options, everyone)
+        return _extract(path, _Finder(detector, known), options, everyone, digest)
     except _Mismatch:
-        result = _extract(path, _Finder(detector), options, everyone)
+        result = _extract(path, _Finder(detector), options, everyone, digest)
         result.mismatch = True
         return result
 
 
-def _extract(path: str | Path | Still | Clip, finder: _Finder, options: FrameOptions, everyone: bool) -> Extraction:
+def _extract(path: str | Path | Still | Clip, finder: _Finder, options: FrameOptions, everyone: bool,
+             digest: bool) -> Extraction:
     clip = path if isinstance(path, Still | Clip) else open_media(path, options)
     cut = finder.detector.options
     result = Extraction({}, modality="image" if isinstance(clip, Still) else "video")
@@ -113,6 +117,7 @@ def _extract(path: str | Path | Still | Clip, finder: _Finder, options: FrameOpt
     for frames in _batches(clip.frames(), finder.detector.batch):
         n_read += len(frames)
         size = frames[0].rgb.shape[:2]
+        result.digests.update({frame.number: frame_digest(frame.rgb) for frame in frames if digest})
         for frame, found in zip(frames, finder(frames)):
             faces += [(row, face_colours(frame.rgb, box)) for row, box in zip(*found)]
             if found.rows:

@@ -74,8 +74,9 @@ STAGES = {stage.name: stage for stage in (
     Stage("index", "extract.corpus", ("extract.corpus:IndexOptions",), (), ("index.csv", "copies.csv?"), ("corpus",)),
     Stage("extract", "extract.run", ("extract.decoding.sampling:FrameOptions", "extract.faces.detector:FaceOptions",
                                      "extract.run:RunOptions"),
-          ("index.csv",), ("faces/faces.csv", "faces/options.json", "faces/sheet.png", "faces/videos.csv")),
-    Stage("split", "data.split", ("data.split:SplitOptions",), ("index.csv", "copies.csv"),
+          ("index.csv",), ("faces/faces.csv", "faces/options.json", "faces/sheet.png", "faces/videos.csv",
+                           "faces/copies.csv?")),
+    Stage("split", "data.split", ("data.split:SplitOptions",), ("index.csv", "copies.csv", "faces/copies.csv"),
           ("split.json", "split.csv"), ("split",)),
     Stage("train", "classify.train", TRAINING,
           ("index.csv", "split.csv", "faces/faces.csv", "faces/options.json"), (), ("begin", "replay_from", "weights")),
@@ -160,6 +161,13 @@ class Work:
     def options(self, cls: type[T]) -> T:
         """Build one of the stage's dataclasses of options. Raises OptionsError for a value that it refuses."""
         return from_values(cls, self.values)
+
+    def forget(self, name: str) -> None:
+        """Take back an option that holds for this time only: it is not remembered."""
+        self.given.pop(name, None)
+        self.named.pop(name, None)
+        self.__dict__.pop("values", None)
+        self.record.name(self.key, self.named)
 
     def remembered_values(self) -> dict[str, Any]:
         """Return the values of the options that a result depends on."""

@@ -31,9 +31,10 @@ INDEX = {
     "official": "str",      # part in the corpus' official list: train, val, test or ""
     "modality": "str",      # video or image
 }
-COPIES = {                  # beside the index of pictures
+COPIES = {                  # beside the index (bytes), and below OUT/faces (samples, near)
     "video_id": "str",
-    "same_as": "str",       # the first video_id, in order, whose file has the same bytes
+    "same_as": "str",       # the first video_id, in order, that shows the same
+    "how": "str",           # what is the same: bytes, samples (decoded frames) or near (looks; extract/copies.py)
 }
 VIDEOS = {
     "video_id": "str",

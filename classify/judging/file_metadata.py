@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.decoding.frame_files import files_of
+from extract.decoding.hdr import transfer_of
 from extract.decoding.image import open_picture
 from extract.decoding.kinds import HEAD, is_animation, modality_of
 from pipeline.errors import PipelineError
@@ -71,8 +72,6 @@ def _picture_facts(image) -> dict[str, Any]:
         facts["gps"] = bool(exif.get_ifd(GPS))
     if image.format == "JPEG" and (tables := getattr(image, "quantization", None)):
         facts["jpeg_quality"] = jpeg_quality(list(tables[min(tables)]))
-    if image.format == "PNG":
-        image.load()  # texts may stand behind the pixels
     texts = {**getattr(image, "text", {}), **{k: image.info[k] for k in ("comment",) if k in image.info}}
     if texts:
         facts["texts"] = {_text(name)[:80]: _text(value) for name, value in list(texts.items())[:MOST_TEXTS]}
@@ -95,7 +94,7 @@ def jpeg_quality(table: list[int]) -> str:
 
 
 def video_facts(path: str | Path) -> dict[str, Any]:
-    """container, size_px, codec, frames a second, and the tags of container and streams. Raises VideoError."""
+    """container, size_px, codec, frames a second, hdr, and the tags of container and streams. Raises VideoError."""
     import av
 
     from pipeline.errors import VideoError
@@ -111,6 +110,8 @@ def video_facts(path: str | Path) -> dict[str, Any]:
                 if stream.type == "video" and "video" not in facts:
                     rate = f"{float(stream.average_rate):.3g}" if stream.average_rate else ""
                     about = {"codec": codec, "size_px": f"{stream.width} x {stream.height}", "fps": rate, **tags}
+                    if hdr := transfer_of(stream.codec_context.color_trc if stream.codec_context else None):
+                        about["hdr"] = f"{hdr}, shown and judged tone-mapped to BT.709"
                 facts.setdefault(stream.type, about)
             return facts
     except (av.FFmpegError, OSError, ValueError) as error:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
 
+from extract.decoding.sampling import MIN_FRAMES
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from extract.decoding.sampling import Clip
     from extract.video import Extraction
 
-MIN_FRAMES = 5  # sampled at least to judge a clip, closer together than training's where the clip is short
 MIN_FACES = 3   # frames with a face below which a clip is undecided: of fewer, one odd frame would be half the vote
 SCHEMA = 1      # of the JSON object; raised when a field changes its meaning
 
@@ -128,6 +129,7 @@ class Judge:
         faces = from_record(FaceOptions, self.card["faces"])
         self.detector = WholeFrame(faces) if self.whole else Detector(faces, self.device)
         trained_with = from_record(FrameOptions, self.card["frames"])
+        # Of crops made before extraction asked for as many, or with fewer by choice: a verdict needs them all the same.
         self.frames = dataclasses.replace(trained_with, min_frames=max(MIN_FRAMES, trained_with.min_frames))
 
     def judge(self, path: str | Path) -> Verdict:

@@ -73,7 +73,7 @@ def _unknown(rows: list[Row]) -> dict[str, str]:
 
 
 def copies_across(table: pd.DataFrame, same_as: dict[str, str]) -> dict[str, int]:
-    """For a pair of parts X/Y: how many of X have a copy with the same bytes in Y. same_as: of tables.COPIES."""
+    """For a pair of parts X/Y: how many of X have a copy in Y. same_as: video_id -> the first video_id like it."""
     content = {part: [same_as.get(v, v) for v in group["video_id"]] for part, group in table.groupby("part")}
     mine = {part: content.get(part, []) for part in PARTS}
     pairs = {"test/train+val": (mine["test"], {*mine["train"], *mine["val"]}),
@@ -115,6 +115,7 @@ def warnings(rule: str, found: dict[str, Any]) -> list[str]:
     for part, effect in (("val", ", and nothing can be chosen on validation"), ("test", "")):
         lines += [f"{part} has no {name}s: AUC is n/a there{effect}" for name in ("real", "fake")
                   if not found["parts"][part][name]]
-    if copies := sum(found.get("copies_across", {}).values()):
-        lines.append(f"{copies:,} files of one part have a copy with the same bytes in another: scores are too good")
+    for kind, what in (("copies_across", "a copy"), ("near_copies_across", "a near-copy")):
+        if copies := sum(found.get(kind, {}).values()):
+            lines.append(f"{copies:,} files of one part have {what} in another: scores are too good")
     return lines

@@ -20,7 +20,7 @@ class Animation:
     """A reader as in readers.py. times_s: when each frame is shown, s from the first. Raises VideoError."""
 
     name = "Pillow"
-    promised_s = 0.0
+    promised_s = held_s = 0.0
 
     def __init__(self, path: Path):
         self.path = path

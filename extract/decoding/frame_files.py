@@ -78,7 +78,7 @@ class FrameFiles:
     """A reader as in readers.py. times_s: when each frame is shown, s from the first. Raises VideoError."""
 
     name = "pictures"
-    promised_s = 0.0
+    promised_s = held_s = 0.0
 
     def __init__(self, path: Path):
         self.files = frame_files(path)

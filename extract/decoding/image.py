@@ -81,6 +81,7 @@ def _decoded(path: Path, use) -> Any:
         with Image.open(path, formats=FORMATS + _heif_formats()) as image:
             if image.width * image.height > MOST_PX:
                 raise Image.DecompressionBombError
+            image.load()  # once, and strictly: after an error that something else swallows (getexif) a second is silent
             return use(image)
     except VideoError:
         raise
@@ -127,7 +128,6 @@ def upright_rgb(image) -> np.ndarray:
         turn = None
     if image.mode.startswith("I;16"):
         # Pillow's own conversion clips at 255 instead of scaling.
-        image.load()
         image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
     elif image.mode in ("I", "F"):
         raise VideoError("its pixels are 32-bit numbers, not colours: convert it to 8 or 16 bits")

@@ -21,6 +21,9 @@ from pipeline.options import option
 VIDEO_READERS = ("pyav", "opencv")
 MOST_MARKS = 10 ** 6   # two days at 6 a second; timestamps or a header that ask for more are damaged
 MISSING_END_S = 0.5    # a stream this much shorter than its header says lost its end; headers round by some frames
+MIN_FRAMES = 5         # sampled at least, in extraction and judging alike: a verdict needs a face in 3 frames
+ROUNDING_S = 1e-3      # containers round times to this, so a clip in another one is a millisecond longer or shorter
+SAMPLING = 2           # raised when the same file and options give other frames: older crops are not mixed with newer
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ class FrameOptions:
 
     every: float = option(3.0, "seconds between two sampled frames")
     frames: int | None = option(None, "sample this many frames, evenly over the clip, instead")
-    min_frames: int = option(1, "sample at least this many frames, closer together where the clip is short")
+    min_frames: int = option(MIN_FRAMES, "sample at least this many frames, closer together where the clip is short; "
+                                         f"judging never samples fewer than {MIN_FRAMES}")
     reader: str = option("pyav", "what decodes the videos; both give the same frames", choices=VIDEO_READERS)
 
     def __post_init__(self) -> None:
@@ -45,16 +49,19 @@ def time_marks(duration_s: float, options: FrameOptions) -> list[float]:
     """The marks in seconds for a clip whose last frame is displayed at `duration_s` (first frame at 0).
 
     Every `every` seconds from 0; with `frames=n` the middles of n equal parts; and `min_frames` equal steps from 0
-    where `every` would give fewer marks than that. Raises VideoError for more marks than any clip has frames.
+    where `every` would give fewer marks than that, each but the first ROUNDING_S early. Raises VideoError for more
+    marks than any clip has frames.
     """
     if options.frames is not None:
         return [(k + 0.5) * duration_s / options.frames for k in range(options.frames)]
     count = int((duration_s + SAME_TIME_S) / options.every) + 1
     if count > MOST_MARKS:
-        raise VideoError(f"the timestamps claim a length of {duration_s:.0f} s, which is {count} marks")
+        raise VideoError(f"the timestamps claim a length of {duration_s:.0f} s, which is {count} marks: if it is that "
+                         "long, sample every few minutes (--every 300), else encode the clip again")
     if count >= options.min_frames:
         return [k * options.every for k in range(count)]
-    return [k * duration_s / options.min_frames for k in range(options.min_frames)]
+    # A mark here may fall on a frame to the microsecond; early, it finds that frame in a re-muxed copy, too.
+    return [max(k * duration_s / options.min_frames - ROUNDING_S, 0.0) for k in range(options.min_frames)]
 
 
 def frames_at(times_s: list[float], marks_s: list[float]) -> list[int]:
@@ -89,9 +96,11 @@ class Clip:
             self.wanted = at_least(self.wanted, LEAST_FRAMES, len(times_s))
         self.n_asked = len(self.wanted)
         promised_s = self._reader.promised_s
-        if self.duration_s + MISSING_END_S < promised_s < MOST_MARKS * options.every:
-            self._add_damage(f"the file ends after {self.duration_s:.1f} of {promised_s:.1f} s")
-            self.n_asked = max(self.n_asked, len(time_marks(promised_s - MISSING_END_S, options)))
+        end_s = self.duration_s + self._reader.held_s
+        if end_s + MISSING_END_S < promised_s < MOST_MARKS * options.every:
+            self._add_damage(f"the file ends after {end_s:.1f} of {promised_s:.1f} s")
+            last_s = promised_s - self._reader.held_s - MISSING_END_S
+            self.n_asked = max(self.n_asked, len(time_marks(last_s, options)))
 
     def want_all(self) -> None:
         """Make `frames()` give every frame, not the sampled ones."""

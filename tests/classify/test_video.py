@@ -57,12 +57,10 @@ def test_a_short_clip_is_judged_on_five_frames_and_the_json_says_all(judge, demo
     assert said["verdict"] == ("fake" if said["score"] >= said["threshold"] else "real")
 
 
-def test_a_clip_gets_the_score_that_its_extracted_crops_got(judge, demo_run, demo_corpus, monkeypatch):
-    """Judging crops and scores with the same functions as extraction and scoring."""
-    from classify.judging import judge as judging
+def test_a_clip_gets_the_score_that_its_extracted_crops_got(judge, demo_run, demo_corpus):
+    """Judging samples, crops and scores with the same functions as extraction and scoring."""
     from pipeline.tables import VIDEO_SCORES, read_table
 
-    monkeypatch.setattr(judging, "MIN_FRAMES", 1)  # so that both look at the same frames
     scored = read_table(demo_run / "scores" / "videos.csv", VIDEO_SCORES)
     for row in scored.itertuples():
         _, [line], _ = judge(demo_corpus / row.video_id, "--json")

@@ -11,11 +11,11 @@ from PIL import Image
 
 from data import split
 from data.split import SplitOptions, split_corpus
+from data.splitting.duplicates import Copies
 from extract import corpus, run
 from extract.corpus import find_corpus, same_content
 from extract.layouts.base import row
 from extract.layouts.class_folders import class_folders
-from extract.layouts.image_folders import copies
 from pipeline.errors import CorpusError, SplitError
 from pipeline.tables import FACES, INDEX, SPLIT, VIDEOS, read_table
 
@@ -107,17 +107,6 @@ def test_a_table_of_pictures_is_a_corpus_of_pictures(tmp_path):
 
 
 class TestCopies:
-    def test_files_are_copies_when_all_bytes_are_the_same(self, tmp_path):
-        long = bytes(range(256)) * 40
-        for name, content in {"b": long, "a": long, "tail": b"x" + long[1:], "size": long + b"x", "c": b"1", "d": b"1",
-                              "e": b"2", "f": long}.items():
-            (tmp_path / name).write_bytes(content)
-        assert copies(tmp_path, [p.name for p in tmp_path.iterdir()]) == {"b": "a", "f": "a", "d": "c"}
-
-    def test_a_file_that_is_gone_is_nobodys_copy(self, tmp_path):
-        plant(tmp_path, "a")
-        assert copies(tmp_path, ["a", "gone"]) == {}
-
     def test_copies_across_parts_and_labels_are_told_with_an_example(self, tmp_path):
         plant(tmp_path, *(f"{part}/{kind}/{n}.jpg" for part in ("train", "test") for kind in ("real", "fake")
                           for n in range(3)))
@@ -161,7 +150,7 @@ class TestSplit:
     def test_copies_leave_the_weaker_part_and_copies_with_two_labels_leave_all(self):
         same_as = {"train/real/001.jpg": "test/real/001.jpg", "val/real/000.jpg": "test/real/002.jpg",
                    "train/real/002.jpg": "train/fake/005.jpg", "train/fake/001.jpg": "train/fake/000.jpg"}
-        found = split_corpus(self.index(train=8, val=3, test=4), SplitOptions(), same_as)
+        found = split_corpus(self.index(train=8, val=3, test=4), SplitOptions(), Copies(same_as))
         parts = self.parts(found)
         assert found.audit["dropped"] == ["train/fake/005.jpg", "train/real/001.jpg", "train/real/002.jpg",
                                           "val/real/000.jpg"]
@@ -177,7 +166,7 @@ class TestSplit:
         same_as = {f"{kind}/{n:03d}.jpg": f"{kind}/{n % 30:03d}.jpg" for kind in ("real", "fake")
                    for n in range(30, 60)}
         for seed in range(3):
-            found = split_corpus(pd.DataFrame(names), SplitOptions(split_seed=seed), same_as)
+            found = split_corpus(pd.DataFrame(names), SplitOptions(split_seed=seed), Copies(same_as))
             parts = self.parts(found)
             assert found.audit["rule"] == "video" and set(parts.values()) == {"train", "val", "test"}
             assert all(parts[name] == parts[first] for name, first in same_as.items())
@@ -273,7 +262,7 @@ class TestWhole:
         assert extracted(demo_corpus, tmp_path, "--crop", "whole", "--every", "2") == 0
         faces = read_table(tmp_path / "faces/faces.csv", FACES)
         boxes = faces[["x0", "y0", "x1", "y1"]].drop_duplicates()
-        assert len(faces) == 24 and boxes.values.tolist() == [[0, 0, 256, 192]]
+        assert len(faces) == 60 and boxes.values.tolist() == [[0, 0, 256, 192]]
         options = json.loads((tmp_path / "faces/options.json").read_text())
         assert options["crop"] == "whole" and "crop_folder" not in options
         crop = np.array(Image.open(tmp_path / "faces" / faces["crop"][0]))
