@@ -101,7 +101,7 @@ class TestExtraction:
             "real/x (1).mp4": ("real/0.mp4", "samples"), "real/small.mp4": ("real/2.mp4", "near")}
 
     def test_the_end_of_extraction_says_so(self, extracted):
-        said = "\n".join(run._summary(extracted / "faces"))
+        said = "\n".join(run._summary(extracted / "faces", "video"))
         assert "copies (3): show the same frames as another" in said and "fake/again.mov = fake/0.mp4" in said
         assert "copies (1): are reals that look like another" in said and "real/small.mp4 = real/2.mp4" in said
 
