@@ -212,10 +212,6 @@ def _start_worker(root: Path, store: Store, frames: FrameOptions, faces: FaceOpt
         from extract.faces.gpu_server import RemoteCascade
 
         cascade = RemoteCascade(*served)
-    else:
-        import torch
-
-        torch.set_num_threads(1)
     detector = WholeFrame(faces) if faces.crop == "whole" else Detector(faces, device, cascade)
     _worker.update(root=root, store=store, frames=frames, detector=_Timed(detector))
 
