@@ -1,8 +1,8 @@
 """`python -m classify.export model.safetensors`: the model as an .onnx file, which is judged without torch.
 
     model.onnx    takes `pictures`, uint8 RGB (n, size_px, size_px, 3), the centre of a face crop as the card says;
-                  gives `logit` and `score` (P(fake)), float (n,), and for most networks `heat`, float (n, rows, columns);
-                  the model card is its metadata "card", JSON
+                  gives `logit` and `score` (P(fake)), float (n,), and for most networks `heat`, float (n, rows,
+                  columns); the model card is its metadata "card", JSON
 
 Before it is written, its logits are compared with torch's on face crops.
 """
@@ -59,12 +59,17 @@ def export_model(model: Path, out: Path, bits: int | None = None, crops: Path | 
     bits = bits or (16 if _is_half(model) else 32)
     compared = crops_to_compare(model, card, crops)
     content, heat = export_graph(net, card, bits == 16)
-    ours = OnnxNet(open_session(content))
+    try:
+        ours = OnnxNet(open_session(content))
+    except Exception as error:  # ONNX Runtime's kinds of errors have no common base
+        why = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{card['model_id']} cannot be exported: ONNX Runtime does not take it ({why})") from None
     difference = largest_difference(net, ours, compared.pictures)
     if not difference <= NEAR[bits]:
-        raise CheckpointError(f"{card['model_id']} cannot be exported: on {compared.source} ONNX Runtime's logits differ "
-                              f"from torch's by {difference:.1e}, at most {NEAR[bits]} is allowed with weights in {bits} "
-                              "bits" + (": try --bits 32" if bits == 16 else ""))
+        advice = ": try --bits 32" if bits == 16 else ""
+        raise CheckpointError(f"{card['model_id']} cannot be exported: on {compared.source} ONNX Runtime's logits "
+                              f"differ from torch's by {difference:.1e}, at most {NEAR[bits]} is allowed with weights "
+                              f"in {bits} bits{advice}")
     card = {**card, "probe": [round(float(logit), 6) for logit in ours.logits(probe_pictures(card["size_px"]))],
             "exported": {"source_sha256": _sha256(model), "weights_bits": bits, "heat": heat,
                          "largest_difference": float(f"{difference:.2g}"), "compared_on": compared.source,
@@ -146,9 +151,9 @@ def _sha256(path: Path) -> str:
 
 def _line(out: Path, card: dict[str, Any]) -> str:
     how = card["exported"]
-    heat = {"exact": "with a heat map", "": "without a heat map"}.get(how["heat"], "with a heat map of each place by itself")
-    return (f"export: {out}: {card['model_id']}, {out.stat().st_size / 1e6:.1f} MB, weights in {how['weights_bits']} bits, "
-            f"{heat}; logits of {how['compared_on']} within {how['largest_difference']:.1e} of torch's")
+    heat = {"exact": "with a heat map", "": "without a heat map"}.get(how["heat"], f"with a heat map ({how['heat']})")
+    return (f"export: {out}: {card['model_id']}, {out.stat().st_size / 1e6:.1f} MB, weights in {how['weights_bits']} "
+            f"bits, {heat}; logits of {how['compared_on']} within {how['largest_difference']:.1e} of torch's")
 
 
 @command
@@ -159,8 +164,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="the file to write (default: beside the model, with the suffix .onnx)")
     parser.add_argument("--bits", type=int, choices=(16, 32), help="of the weights in the file (default: those of the "
                         "model); networks compute with 32 either way")
-    parser.add_argument("--crops", type=Path, metavar="FOLDER", help="face crops to compare logits on (default: those of "
-                        "the run that the model lies in, else drawn faces)")
+    parser.add_argument("--crops", type=Path, metavar="FOLDER", help="face crops to compare logits on (default: those "
+                        "of the run that the model lies in, else drawn faces)")
     arguments = parser.parse_args(argv)
     out = arguments.out or arguments.model.with_suffix(".onnx")
     if out.suffix != ".onnx":

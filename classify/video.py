@@ -115,8 +115,8 @@ def judge_each(paths: Iterable[str], judge: Callable[[str], Any], lines: Callabl
 def add_judge_flags(parser: argparse.ArgumentParser, thing: str, files: str) -> None:
     """The flags that clips and pictures share. thing, files: what one is called, and the files of many."""
     parser.add_argument("paths", nargs="+", metavar=thing, help=f"{files}, or folders of them")
-    parser.add_argument("--model", type=Path, default=SHIPPED, help="model file, .onnx, .safetensors or .keras (default: the shipped "
-                        "detector)")
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="model file, .onnx, .safetensors or .keras "
+                        "(default: the shipped detector)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
     form.add_argument("--csv", type=Path, metavar="OUT.csv", help=f"a row per {thing} into this table instead of a "

@@ -48,9 +48,9 @@ def scores_of_pictures(net: Any, pictures: np.ndarray, device: str) -> np.ndarra
 
     from classify.models.network import scores_of
 
-    parts = [scores_of(net, torch.from_numpy(pictures[start:start + AT_ONCE]).permute(0, 3, 1, 2).to(device)).cpu().numpy()
+    parts = [torch.from_numpy(pictures[start:start + AT_ONCE]).permute(0, 3, 1, 2).to(device)
              for start in range(0, len(pictures), AT_ONCE)]
-    return np.concatenate(parts) if parts else np.empty(0, np.float32)
+    return np.concatenate([scores_of(net, part).cpu().numpy() for part in parts]) if parts else np.empty(0, np.float32)
 
 
 def use_one_thread(path: Path) -> None:

@@ -77,7 +77,8 @@ def load_onnx(path: Path, device: str = "auto") -> tuple[OnnxNet, dict[str, Any]
         net = OnnxNet(open_session(content, device), device)
         now = [round(float(logit), 6) for logit in net.logits(probe_pictures(card["size_px"]))]
     except Exception as error:  # ONNX Runtime's kinds of errors have no common base
-        raise CheckpointError(f"{path} cannot be loaded by ONNX Runtime ({' '.join(str(error).split())[:200]})") from None
+        why = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path} cannot be loaded by ONNX Runtime ({why})") from None
     check_probe(path, now, card["probe"], card.get("versions"))
     return net, card
 

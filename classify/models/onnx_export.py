@@ -98,19 +98,20 @@ class _Judged(torch.nn.Module):
 
 
 class _JudgedTogether(torch.nn.Module):
-    """The same for an Ensemble; its map has the size of the picture, each member's on its part of it."""
+    """The same for an Ensemble. Its map has the size of the picture: the mean of the members', each on its part of it,
+    where one without a map counts as nothing."""
 
     def __init__(self, net: Ensemble, side: int):
         super().__init__()
         self.members = torch.nn.ModuleList(_Judged(member, size)  # type: ignore[arg-type]
                                            for member, (_, size) in zip(net.members, net.parts))
-        kinds = [member.heat for member in self.members]
-        self.heat = NONE if NONE in kinds else ALONE if ALONE in kinds else EXACT
+        kinds = {member.heat for member in self.members}
+        self.heat = NONE if kinds == {NONE} else EXACT if kinds == {EXACT} else ALONE
         self.edges = [round(side * (1 - share) / 2) for share, _ in net.parts]
         for number, ((_, size), edge) in enumerate(zip(net.parts, self.edges)):
             # A bilinear change of size is a product with a matrix from either side, which every runtime computes alike.
             self.register_buffer(f"shrink{number}", _resizing(side - 2 * edge, size, antialias=True))
-            if self.heat != NONE:
+            if self.members[number].heat != NONE:
                 rows = self._places(self.members[number], size)
                 grow = _resizing(rows, side - 2 * edge, antialias=False)
                 self.register_buffer(f"grow{number}", functional.pad(grow, (0, 0, edge, edge)))
@@ -127,10 +128,10 @@ class _JudgedTogether(torch.nn.Module):
             shrink = self.get_buffer(f"shrink{number}")
             logit, heat = member(shrink @ part @ shrink.T if part.shape[-1] != shrink.shape[0] else part)
             logits.append(logit)
-            if self.heat != NONE:
+            if heat is not None:
                 grow = self.get_buffer(f"grow{number}")
                 heats.append(grow @ heat @ grow.T)
-        return torch.stack(logits, 1).mean(1), torch.stack(heats, 1).mean(1) if heats else None
+        return torch.stack(logits, 1).mean(1), sum(heats) / len(self.members) if heats else None
 
 
 def _resizing(before: int, after: int, antialias: bool) -> torch.Tensor:
@@ -226,13 +227,13 @@ def _halve(model: Any, weights: Sequence[np.ndarray]) -> None:
             kept.append(tensor)
             continue
         weight, factor = _factored(values, weights)
-        kept.append(numpy_helper.from_array(weight.astype(np.float16), f"{tensor.name}_16"))
+        kept.append(numpy_helper.from_array(weight.astype(np.float16), f"{tensor.name}.bits16"))
         if factor is None:
-            nodes.append(helper.make_node("Cast", [f"{tensor.name}_16"], [tensor.name], to=TensorProto.FLOAT))
+            nodes.append(helper.make_node("Cast", [f"{tensor.name}.bits16"], [tensor.name], to=TensorProto.FLOAT))
             continue
-        kept.append(numpy_helper.from_array(factor, f"{tensor.name}_factor"))
-        nodes.append(helper.make_node("Cast", [f"{tensor.name}_16"], [f"{tensor.name}_32"], to=TensorProto.FLOAT))
-        nodes.append(helper.make_node("Mul", [f"{tensor.name}_32", f"{tensor.name}_factor"], [tensor.name]))
+        kept.append(numpy_helper.from_array(factor, f"{tensor.name}.factor"))
+        nodes.append(helper.make_node("Cast", [f"{tensor.name}.bits16"], [f"{tensor.name}.bits32"], to=TensorProto.FLOAT))
+        nodes.append(helper.make_node("Mul", [f"{tensor.name}.bits32", f"{tensor.name}.factor"], [tensor.name]))
     nodes += model.graph.node
     del model.graph.initializer[:], model.graph.node[:]
     model.graph.initializer.extend(kept)

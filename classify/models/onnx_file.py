@@ -62,7 +62,7 @@ def read_onnx(path: Path) -> tuple[dict[str, Any], bytes]:
         raise CheckpointError(f"{path} cannot be used: {error}") from None
     exported = card.get("exported")
     if not isinstance(exported, dict) or digest(fields, content) != exported.get("graph_sha256"):
-        raise CheckpointError(f"{path} is not what its card was written for: it was changed or damaged, export it again")
+        raise CheckpointError(f"{path} is not what its card was written for (changed or damaged): export it again")
     return card, content
 
 
@@ -102,8 +102,8 @@ def digest_of(content: bytes) -> str:
 def _content(path: Path) -> bytes:
     try:
         if not path.is_file():
-            raise CheckpointError(f"no model at {path}: `python -m classify.export model.safetensors` makes one; or name "
-                                  "another with --model")
+            raise CheckpointError(f"no model at {path}: `python -m classify.export model.safetensors` makes one; or "
+                                  "name another with --model")
         if (size := path.stat().st_size) > MOST_BYTES:
             raise CheckpointError(f"{path} has {size / 1e9:.1f} GB, and .onnx files that are whole have at most 2.1 GB")
         with open(path, "rb") as file:

@@ -124,19 +124,10 @@ class WholeFrame:
 
 
 def make_cascade(options: FaceOptions, device: str):
-    """Load the networks of a Detector: an extract.faces.mtcnn.Cascade, on a CPU without torch. Raises WeightsError."""
-    from extract.faces.mtcnn import Cascade, Nets
+    """Load the networks of a Detector: an extract.faces.mtcnn.Cascade. Raises WeightsError."""
+    from extract.faces.mtcnn import Cascade
 
-    nets: Nets
-    if device == "cpu":
-        from extract.faces.onnx_nets import OnnxNets
-
-        nets = OnnxNets()
-    else:
-        from extract.faces.torch_nets import TorchNets
-
-        nets = TorchNets(device)
-    return Cascade(options.min_face, THRESHOLDS, nets)
+    return Cascade(options.min_face, THRESHOLDS, device)
 
 
 def crop_square(frame: np.ndarray, box: np.ndarray, options: FaceOptions) -> np.ndarray:

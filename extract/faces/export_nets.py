@@ -131,7 +131,7 @@ def main(argv: list[str] | None = None) -> None:
     for name in "pro":
         content = make_net(name, {key: value.numpy() for key, value in weights(name).items()})
         if (difference := largest_difference(name, content)) > NEAR:
-            raise WeightsError(f"{name}net differs from facenet-pytorch's by {difference:.1e}, at most {NEAR} is allowed")
+            raise WeightsError(f"{name}net differs from facenet-pytorch's by {difference:.1e}, allowed is {NEAR}")
         write_bytes(arguments.out / f"{name}net.onnx", content)
         print(f"{arguments.out / f'{name}net.onnx'}: {len(content):,} bytes, within {difference:.1e} of torch's")
 

@@ -33,7 +33,7 @@ class Found(NamedTuple):
 class Nets(Protocol):
     """The three networks: extract.faces.onnx_nets.OnnxNets says what goes in and what comes out."""
 
-    batch: int  # frames at once
+    batch: int  # frames of one clip at once
 
     def propose(self, levels: Sequence[np.ndarray]) -> list[np.ndarray]: ...
 
@@ -48,12 +48,19 @@ class Cascade:
     Args:
         min_face: smallest face to look for, px.
         thresholds: of P-, R- and O-Net, 0 to 1.
-        nets: the three networks.
+        device: "cpu" for ONNX Runtime, else a device of torch.
+
+    Raises:
+        WeightsError: the networks' files are missing or damaged.
     """
 
-    def __init__(self, min_face: int, thresholds: Sequence[float], nets: Nets):
-        self.min_face, self.thresholds, self.nets = min_face, thresholds, nets
-        self.batch = nets.batch  # frames at once
+    def __init__(self, min_face: int, thresholds: Sequence[float], device: str):
+        self.min_face, self.thresholds, self.nets = min_face, thresholds, load_nets(device)
+
+    @property
+    def batch(self) -> int:
+        """Frames of one clip to ask for at once."""
+        return self.nets.batch
 
     def __call__(self, frames: Sequence[np.ndarray]) -> list[Found]:
         """Find the faces of each frame.
@@ -137,6 +144,17 @@ class Cascade:
             result.append(Found(boxes[mine, :4].astype(np.float32), landmarks[mine].astype(np.float32),
                                 boxes[mine, 4].astype(np.float32)))
         return result
+
+
+def load_nets(device: str) -> Nets:
+    """Load the three networks, for "cpu" without torch. Raises WeightsError."""
+    if device == "cpu":
+        from extract.faces.onnx_nets import OnnxNets
+
+        return OnnxNets()
+    from extract.faces.torch_nets import TorchNets
+
+    return TorchNets(device)
 
 
 def _by_size(frames: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -17,7 +17,7 @@ CROPS_AT_ONCE = 8
 class OnnxNets:
     """The networks of an extract.faces.mtcnn.Cascade. Raises WeightsError where a file is missing or damaged."""
 
-    batch = 1  # frames at once: one by one is faster on a CPU (measured)
+    batch = 1  # frames of one clip at once: one by one is faster on a CPU (measured)
 
     def __init__(self) -> None:
         self._p, self._r, self._o = (_session(name) for name in "pro")
