@@ -232,7 +232,8 @@ def _halve(model: Any, weights: Sequence[np.ndarray]) -> None:
             nodes.append(helper.make_node("Cast", [f"{tensor.name}.bits16"], [tensor.name], to=TensorProto.FLOAT))
             continue
         kept.append(numpy_helper.from_array(factor, f"{tensor.name}.factor"))
-        nodes.append(helper.make_node("Cast", [f"{tensor.name}.bits16"], [f"{tensor.name}.bits32"], to=TensorProto.FLOAT))
+        nodes.append(helper.make_node("Cast", [f"{tensor.name}.bits16"], [f"{tensor.name}.bits32"],
+                                      to=TensorProto.FLOAT))
         nodes.append(helper.make_node("Mul", [f"{tensor.name}.bits32", f"{tensor.name}.factor"], [tensor.name]))
     nodes += model.graph.node
     del model.graph.initializer[:], model.graph.node[:]

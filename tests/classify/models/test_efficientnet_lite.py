@@ -10,7 +10,7 @@ from classify.models.network import build, load_checkpoint, load_torch, save_che
 from classify.models.options import ModelOptions
 
 # What would cost a command that judges one clip a tenth of a second or more.
-HEAVY = ("torchvision", "timm", "torch._dynamo", "torch._inductor", "sympy", "facenet_pytorch", "captum", "lightning",
+HEAVY = ("torch", "torchvision", "timm", "torch._dynamo", "torch._inductor", "sympy", "facenet_pytorch", "captum", "lightning",
          "tensorboard", "pandas", "pyarrow", "sklearn", "scipy", "matplotlib", "jinja2", "keras", "huggingface_hub")
 
 
