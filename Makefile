@@ -7,7 +7,7 @@ GOALS := $(MAKECMDGOALS)
 export GOALS DEEPFAKE_SHARED
 RUN = @$(VENV)/bin/python -W ignore -m pipeline
 
-.PHONY: help setup check index extract split train score report options plan restore augment-sheet compare ensemble demo detector bench-quality bench-extract bench-train bench-serve serve test lint
+.PHONY: help setup check index extract split train score report options plan restore augment-sheet compare ensemble export demo detector bench-quality bench-extract bench-train bench-serve serve test lint
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -61,6 +61,8 @@ augment-sheet: setup ## draw what training with these options sees of some crops
 compare: setup ## train RECIPES="baseline two-phase" (LR=, EPOCHS=, BATCH= may be lists), one table and figure
 	$(RUN) $@
 ensemble: setup ## checkpoints of one split that judge together: MODELS="a.safetensors b.safetensors"
+	$(RUN) $@
+export: setup ## the model of OUT (or MODEL=file) as an .onnx file, which is judged without torch (BITS=16)
 	$(RUN) $@
 demo: setup ## draw a small corpus of people who do not exist, run everything on it, judge two clips (2 minutes)
 	$(RUN) $@

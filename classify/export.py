@@ -160,17 +160,24 @@ def _line(out: Path, card: dict[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m classify.export",
                                      description="A checkpoint as an .onnx file, which is judged without torch.")
-    parser.add_argument("model", type=Path, help="the .safetensors file of a trained network or an ensemble")
-    parser.add_argument("--out", type=Path, help="the file to write (default: beside the model, with the suffix .onnx)")
+    parser.add_argument("model", type=Path, nargs="?", help="the .safetensors file of a trained network or an ensemble")
+    parser.add_argument("--model", type=Path, dest="named", help="the same, as `make export` says it")
+    parser.add_argument("--out", type=Path, help="the file to write (default: beside the model, its suffix .onnx); "
+                        "a folder is a run (OUT), whose model is exported where none is named")
     parser.add_argument("--bits", type=int, choices=(16, 32), help="of the weights in the file (default: those of the "
                         "model); networks compute with 32 either way")
     parser.add_argument("--crops", type=Path, metavar="FOLDER", help="face crops to compare logits on (default: those "
                         "of the run that the model lies in, else drawn faces)")
     arguments = parser.parse_args(argv)
-    out = arguments.out or arguments.model.with_suffix(".onnx")
-    if out.suffix != ".onnx":
-        raise OptionsError(f"--out {out}: name a file that ends in .onnx")
-    print(_line(out, export_model(arguments.model, out, arguments.bits, arguments.crops)))
+    model, out = arguments.model or arguments.named, arguments.out
+    if out is not None and out.suffix != ".onnx":
+        if not out.is_dir():
+            raise OptionsError(f"--out {out}: name a file that ends in .onnx, or the folder of a run")
+        model, out = model or out / "model" / "model.safetensors", None
+    if model is None:
+        raise OptionsError("name the .safetensors file of a model, or with --out the folder of a run")
+    out = out or model.with_suffix(".onnx")
+    print(_line(out, export_model(model, out, arguments.bits, arguments.crops)))
     print(f"judge with --model {out}")
 
 

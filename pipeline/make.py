@@ -55,6 +55,7 @@ TARGETS = {
                                                                        *TRAINING)),
     "augment-sheet": Target("classify.training.preview", ("index", "extract", "split"), TRAINING),
     "ensemble": Target("classify.training.ensemble", (), (SCORE,), words=("MODELS",)),
+    "export": Target("classify.export", flags=("MODEL", "BITS", "CROPS")),
     "restore": Target("classify.training.replaced", flags=("MODEL_ID",)),
     "check": Target("extract.corpus", (), ("extract.corpus:IndexOptions",), out=False),
     "serve": Target("serve.app", options=("serve.options:ServeOptions",), flags=("TOKEN",), out=False),
@@ -337,7 +338,8 @@ def _detector(given: dict[str, str]) -> int:
         or run_stages(names, {**options, "BEGIN": first, "BEGIN_SIZE": "192", "EPOCHS": "3", "LR": "5e-4"},
                       str(larger)) \
         or start("classify.release.detector", ["--model", str(larger / "model" / "model.safetensors"), *_clips(),
-                                               "--out", "classify/release/detector.safetensors"])
+                                               "--out", "classify/release/detector.safetensors"]) \
+        or start("classify.export", ["classify/release/detector.safetensors", "--crops", str(out / "corpus")])
 
 
 @command
