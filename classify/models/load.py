@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from classify.models.onnx import OnnxNet, load_onnx
+from pipeline.errors import CheckpointError
 
 AT_ONCE = 32  # pictures that torch gets at once
 
@@ -28,7 +29,11 @@ def load_model(path: Path, device: str = "auto") -> tuple[Any, dict[str, Any], s
     if path.suffix == ".onnx":
         net, card = load_onnx(path, device)
         return net, card, net.device
-    from classify.models.network import load_checkpoint
+    try:
+        from classify.models.network import load_checkpoint
+    except ModuleNotFoundError as error:
+        raise CheckpointError(f"{path} needs {error.name}, which is not installed: judge with an .onnx file, or `make "
+                              "setup`") from None
     from extract.faces.detector import pick_device
 
     device = pick_device(device)
