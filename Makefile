@@ -7,7 +7,7 @@ GOALS := $(MAKECMDGOALS)
 export GOALS DEEPFAKE_SHARED
 RUN = @$(VENV)/bin/python -W ignore -m pipeline
 
-.PHONY: help setup setup-small check index extract split train score report options plan restore augment-sheet compare ensemble export demo detector bench-quality bench-extract bench-train bench-serve serve test lint
+.PHONY: help setup setup-small check index extract split train score report options plan restore augment-sheet compare ensemble export demo detector bench-quality bench-extract bench-judge bench-train bench-serve serve test lint
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -83,6 +83,8 @@ detector: setup ## make the shipped detector again from DFDC=folder PHOTOS="fold
 bench-quality: setup ## how often the shipped detector (or MODEL=file) is right on clips of other corpora (minutes)
 	$(RUN) $@
 bench-extract: setup ## what extraction costs against the usual loop, as ratios with their limits (minutes)
+	$(RUN) $@
+bench-judge: setup ## what a verdict costs without torch: cold, warm, memory, and beside torch (minutes)
 	$(RUN) $@
 bench-train: setup ## what a training step costs beside what it must, and beside the usual loops (minutes)
 	$(RUN) $@

@@ -82,7 +82,8 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
     """
     thing = thing_of(index["modality"])
     if faces.crop == "auto":  # a few animations among pictures are judged as these are
-        faces = replace(faces, crop="whole" if (index["modality"] == "image").mean() > 0.5 else "face")
+        n_images = list(index["modality"]).count("image")
+        faces = replace(faces, crop="whole" if 2 * n_images > len(index["modality"]) else "face")
     if thing == "picture" and faces.crop == "whole":
         from extract.whole_images import extract_whole
 

@@ -61,6 +61,7 @@ TARGETS = {
     "serve": Target("serve.app", options=("serve.options:ServeOptions",), flags=("TOKEN",), out=False),
     "bench-quality": Target("classify.evaluation.cross_corpus", flags=("MODEL", "DEVICE"), out=False),
     "bench-extract": Target("tests.benchmarks.extract", out=False),
+    "bench-judge": Target("tests.benchmarks.judge", out=False),
     "bench-train": Target("tests.benchmarks.train", flags=("BACKBONE", "SIZE", "BATCH", "DEVICE"), out=False),
     "bench-serve": Target("tests.benchmarks.serve", flags=("CLIP", "REQUESTS", "CLIENTS"), out=False),
     "demo": Target("data.demo.make", flags=("DEMO_OUT",), out=False),
@@ -263,7 +264,7 @@ def main_of(target: str, given: dict[str, str], goals: Sequence[str]) -> int:
         print("\n".join(remembered(out) if target == "options" else plan(given, out)))
         return 0
     special = {"demo": _demo, "detector": _detector, "check": _check, "bench-quality": _bench_quality,
-               "bench-extract": _bench_extract}
+               "bench-extract": _bench_extract, "bench-judge": _bench_judge}
     if target in special:
         return special[target](given)
     own = TARGETS[target]
@@ -319,6 +320,11 @@ def _bench_quality(given: dict[str, str]) -> int:
 def _bench_extract(given: dict[str, str]) -> int:
     folder = Path(os.environ.get("DEEPFAKE_SHARED") or "../shared") / "corpus"
     return start("tests.benchmarks.extract", ["--corpus", str(folder)] if folder.is_dir() else [])
+
+
+def _bench_judge(given: dict[str, str]) -> int:
+    folder = Path(os.environ.get("DEEPFAKE_SHARED") or "../shared") / "corpus"
+    return start("tests.benchmarks.judge", ["--corpus", str(folder)])
 
 
 def _detector(given: dict[str, str]) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from classify.models.card import read_card
+from classify.models.card import check_card
 from classify.models.onnx_file import read_onnx
 from classify.models.probe import check_probe, probe_pictures
 from pipeline.errors import CheckpointError, OptionsError
@@ -70,8 +70,8 @@ def load_onnx(path: Path, device: str = "auto") -> tuple[OnnxNet, dict[str, Any]
             was exported.
         OptionsError: the device is not there.
     """
-    read_card(path)  # says of an older format that it is one
     card, content = read_onnx(path)
+    check_card(card, path)
     device = pick_onnx_device(device)
     try:
         net = OnnxNet(open_session(content, device), device)

@@ -111,7 +111,8 @@ def _content(path: Path) -> bytes:
             # Its first field is the version, a small number; what begins otherwise is not worth reading.
             if len(start) < 2 or start[0] != 0x08 or not 0 < start[1] < 100:
                 raise CheckpointError(f"{path} is not an .onnx file")
-            return start + file.read()
+            file.seek(0)
+            return file.read()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
 

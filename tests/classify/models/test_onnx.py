@@ -17,10 +17,17 @@ from classify.models.onnx_export import with_card
 from classify.models.onnx_file import MOST_BYTES
 from classify.models.options import ModelOptions
 from classify.video import SHIPPED
+from extract.decoding.sampling import FrameOptions
+from extract.faces.detector import FaceOptions
 from onnx import TensorProto, helper, numpy_helper
 from pipeline.errors import CheckpointError, OptionsError
+from pipeline.options import as_record
 
 SIZE = 64
+JUDGING = {  # what training adds to a card
+    "faces": as_record(FaceOptions(crop="face")), "frames": as_record(FrameOptions()), "crop": "face", "demo": False,
+    "dataset": "x", "split_hash": "abc", "aggregation": "mean_logit", "threshold": .5, "calibration": None,
+    "versions": {"torch": "x"}}
 
 
 def trained(size=SIZE, seed=0, **options):
@@ -33,7 +40,7 @@ def trained(size=SIZE, seed=0, **options):
                                       (module.running_var, .5, 1.5)):
                 torch.nn.init.uniform_(tensor, low, high)
     torch.nn.init.normal_(net.head[-1].weight, std=.2)
-    return net.eval(), {**card, "versions": {"torch": "x"}}
+    return net.eval(), {**card, **JUDGING}
 
 
 def checkpoint(path, half=False, **options):
@@ -147,8 +154,8 @@ def test_an_ensemble_is_one_file_each_member_on_its_part(tmp_path):
     both = Ensemble(cards)
     for ours, (net, _) in zip(both.members, nets):
         ours.load_state_dict(net.state_dict())
-    save_checkpoint(tmp_path / "both.safetensors", both, {"members": cards, "backbone": "ensemble", "size_px": SIZE,
-                                                          "centre": 1.0, "versions": {}})
+    save_checkpoint(tmp_path / "both.safetensors", both, {**JUDGING, "members": cards, "backbone": "ensemble",
+                                                          "size_px": SIZE, "centre": 1.0})
     save_checkpoint(tmp_path / "larger.safetensors", nets[1][0], cards[1])
     maps = {}
     for name in ("both", "larger"):
@@ -204,7 +211,9 @@ def model(nodes=(), initializers=(), card=True, domains=(("", 18),), **more):
         [helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["n"])], list(initializers))
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid(*d) for d in domains], ir_version=10, **more)
     content = made.SerializeToString()
-    return with_card(content, {"format": 2, "size_px": 32, "probe": [0, 0], "exported": {}}) if card else content
+    return with_card(content, {**JUDGING, "format": 2, "size_px": 32, "centre": 1.0, "hidden": 0, "dropout": 0.0,
+                               "spectrum": False, "methods": [], "mean": [.5] * 3, "std": [.5] * 3, "backbone": "b",
+                               "model_id": "b-12345678", "probe": [0, 0], "exported": {}}) if card else content
 
 
 def external(location):
