@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from extract.decoding.sampling import FrameOptions
-from extract.faces.detector import Detector, Face, FaceOptions, overlap
+from extract.faces.detector import Detector, Face, FaceOptions, WholeFrame, overlap
 from extract.video import CHECK, Known, extract_video, known_faces
 from tests.clips import write_clip
 
