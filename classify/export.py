@@ -104,10 +104,11 @@ def crops_to_compare(model: Path, card: dict[str, Any], folder: Path | None = No
     """
     from data.loading.crops import to_input
     from extract.decoding.image import read_picture, whole_square
-    from extract.layouts.base import is_picture
+    from extract.decoding.kinds import IMAGE_SUFFIXES
 
     run = model.absolute().parent.parent / "faces"
-    files = _spread(path for path in (folder or run).glob("**/*") if is_picture(path) and path.name != "sheet.png")
+    files = _spread(path for path in (folder or run).glob("**/*")
+                    if path.suffix.lower() in IMAGE_SUFFIXES and path.name != "sheet.png")
     if folder and not files:
         raise OptionsError(f"--crops {folder}: no picture in this folder")
     if files:

@@ -64,8 +64,8 @@ def score_pictures(net, pictures: np.ndarray, places: np.ndarray, options: Score
 
     scores = np.full(len(places), np.nan)
     if isinstance(net, OnnxNet):
-        for start in tqdm(range(0, len(places), options.batch), desc="score", unit="batch", leave=False,
-                          disable=not progress):
+        for start in progress_bar(range(0, len(places), options.batch), desc="score", unit="batch", leave=False,
+                                  disable=not progress):
             batch = pictures[places[start:start + options.batch]]
             scores[start:start + options.batch] = net.scores(batch).astype(np.float64).round(6)
         return scores

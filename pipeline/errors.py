@@ -21,7 +21,6 @@ import os
 import sys
 from typing import Callable, Protocol
 
-
 # Modules that the small installation lacks (setup.cfg, extra "train").
 OF_TRAINING = ("torch", "torchvision", "timm", "facenet_pytorch", "lightning", "safetensors", "onnx", "onnxscript",
                "pandas", "scipy", "sklearn", "matplotlib", "huggingface_hub", "tensorboard")
