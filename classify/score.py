@@ -60,11 +60,19 @@ def score_pictures(net, pictures: np.ndarray, places: np.ndarray, options: Score
     """P(fake) in [0, 1] of the pictures at these places, float64 (n,). pictures: uint8 RGB (m, size_px, size_px, 3)."""
     import numpy as np
 
+    from classify.models.onnx import OnnxNet
+
+    scores = np.full(len(places), np.nan)
+    if isinstance(net, OnnxNet):
+        for start in progress_bar(range(0, len(places), options.batch), desc="score", unit="batch", leave=False,
+                                  disable=not progress):
+            batch = pictures[places[start:start + options.batch]]
+            scores[start:start + options.batch] = net.scores(batch).astype(np.float64).round(6)
+        return scores
     from classify.models.network import scores_of
     from data.loading.batches import Batches, InOrder
 
     batches = Batches(pictures, places, np.zeros(len(places), np.int64), InOrder(len(places), options.batch))
-    scores = np.full(len(places), np.nan)
     device = next(net.parameters()).device
     net.eval()
     for batch in progress_bar(batches, desc="score", unit="batch", leave=False, disable=not progress):
@@ -161,10 +169,10 @@ def score_held_out(out: Path, model: Path, options: ScoreOptions, folder: Path |
     Raises:
         SplitError: OUT's own model was trained on another split: its training videos may be test videos of this one.
     """
-    from classify.models.network import load_checkpoint
-    from extract.faces.detector import pick_device
+    from classify.models.load import load_model
+    from classify.models.onnx import OnnxNet
 
-    net, card = load_checkpoint(model, pick_device(options.device))
+    net, card, _ = load_model(model, options.device)
     if folder is not None and not (out / "split.csv").is_file():
         from data.split import everything_is_test
 
@@ -177,7 +185,7 @@ def score_held_out(out: Path, model: Path, options: ScoreOptions, folder: Path |
                          "its training videos may be test videos here: `make train` again, or restore its split")
     crops, rows = held_out_scores(out, net, card, options, folder)
     target = (folder or out) / "scores"
-    if card.get("methods"):
+    if card.get("methods") and not isinstance(net, OnnxNet):  # an .onnx file judges, and has no second head
         guesses = guessed_methods(net, card, crops[crops["label"] == 1], out, options)
         write_table(target / "methods.csv", guesses.merge(rows[["video_id", "part", "method"]], on="video_id"),
                     METHOD_GUESSES)

@@ -10,7 +10,7 @@ from typing import Any, Callable, Iterable
 
 from pipeline.errors import OptionsError, PipelineError, VideoError, command, fail
 
-SHIPPED = Path(__file__).parent / "release" / "detector.safetensors"  # judges where no --model is named
+SHIPPED = Path(__file__).parent / "release" / "detector.onnx"  # judges where no --model is named
 BAR = 24  # characters of a full bar
 BAR_SIGNS = "█·"  # of its score, and of the rest
 LONGEST_FACT = 200  # characters of a line; --json has all that was kept
@@ -115,7 +115,8 @@ def judge_each(paths: Iterable[str], judge: Callable[[str], Any], lines: Callabl
 def add_judge_flags(parser: argparse.ArgumentParser, thing: str, files: str) -> None:
     """The flags that clips and pictures share. thing, files: what one is called, and the files of many."""
     parser.add_argument("paths", nargs="+", metavar=thing, help=f"{files}, or folders of them")
-    parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped detector)")
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="model file, .onnx, .safetensors or .keras "
+                        "(default: the shipped detector)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
     form.add_argument("--csv", type=Path, metavar="OUT.csv", help=f"a row per {thing} into this table instead of a "
@@ -138,12 +139,10 @@ def judge_for(arguments: argparse.Namespace, below: Callable[[list[str]], list[s
     read_card(arguments.model)
     paths = below(arguments.paths)
     one_each(arguments, paths, thing)
-    import torch
-
     from classify.judging.judge import Judge
+    from classify.models.load import use_one_thread
 
-    # A clip's few faces gain hardly anything from more, and beside a busy process threads wait seconds for each other.
-    torch.set_num_threads(1)
+    use_one_thread(arguments.model)
     judge = Judge(arguments.model, arguments.device)
     if judge.card.get("demo"):
         print(f"note: this model was trained on drawn faces, it knows nothing about real {thing}s", file=sys.stderr)

@@ -37,7 +37,7 @@ from pipeline.parallel import cpu_count, map_unordered
 from pipeline.progress import progress_bar
 from pipeline.run_record import column
 from pipeline.storage import Remote, local_copy
-from pipeline.tables import COPIES, DEMO_MARK, FACES, INDEX, VIDEOS, read_table, write_json, write_table
+from pipeline.tables import COPIES, DEMO_MARK, FACES, INDEX, VIDEOS, read_rows, write_json, write_table
 
 GPU_SHARE = 1 / 6  # of a GPU for a worker on Ray, which has a detector of its own and so a context of half a GiB
 WAITING = 2  # workers more than cores where a GPU detects: so many wait for it at any moment
@@ -76,7 +76,7 @@ class RunOptions:
 
 def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: FaceOptions, run: RunOptions,
                    progress=None) -> collections.Counter:
-    """Extract the videos of `index` (a table INDEX with paths relative to `root`) below `out`.
+    """Extract the videos of `index` (the columns of INDEX by name, with paths relative to `root`) below `out`.
 
     What is there already, made with the same options from the same file (size and modification time), is kept.
     A video that cannot be used is a row with its status; an unexpected error of one video is a row with status
@@ -89,7 +89,8 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
     """
     thing = thing_of(index["modality"])
     if faces.crop == "auto":  # a few animations among pictures are judged as these are
-        faces = replace(faces, crop="whole" if (index["modality"] == "image").mean() > 0.5 else "face")
+        n_images = list(index["modality"]).count("image")
+        faces = replace(faces, crop="whole" if 2 * n_images > len(index["modality"]) else "face")
     if thing == "picture" and faces.crop == "whole":
         from extract.whole_images import extract_whole
 
@@ -243,10 +244,6 @@ def _start_worker(root: Path, store: Store, frames: FrameOptions, faces: FaceOpt
         from extract.faces.gpu_server import RemoteCascade
 
         cascade = RemoteCascade(*served)
-    else:
-        import torch
-
-        torch.set_num_threads(1)
     detector = WholeFrame(faces) if faces.crop == "whole" else Detector(faces, device, cascade)
     _worker.update(root=root, store=store, frames=frames, detector=_Timed(detector))
 
@@ -338,23 +335,28 @@ class Progress:
 
 def _summary(out: Path, thing: str) -> list[str]:
     """Lines for a person: how many videos and faces, and every video that gave none, by reason."""
-    videos = read_table(out / "videos.csv", VIDEOS)
-    counts = collections.Counter(videos["status"])
-    from_frames = (" (pictures)" if thing == "picture" else f"; {videos['n_faces'].sum()} crops "
-                   f"from {videos['n_read'].sum()} frames read of {videos['n_asked'].sum()} asked")
+    videos = read_rows(out / "videos.csv", VIDEOS)
+    counts = collections.Counter(video["status"] for video in videos)
+    n = {name: sum(video[name] for video in videos) for name in ("n_faces", "n_read", "n_asked")}
+    from_frames = (" (pictures)" if thing == "picture" else
+                   f"; {n['n_faces']} crops from {n['n_read']} frames read of {n['n_asked']} asked")
     lines = ["extract: " + ", ".join(f"{counts[s]} {s}" for s in sorted(counts, key=lambda s: (s != "ok", s)))
              + from_frames]
-    failed = videos[videos["status"] != "ok"]
-    for (status, reason), group in sorted(failed.groupby(["status", "reason"]), key=lambda pair: -len(pair[1])):
-        names = ", ".join(group["video_id"][:3]) + (" …" if len(group) > 3 else "")
-        lines.append(f"  {status} ({len(group)}): {reason}: {names}")
-    damaged = videos[(videos["status"] == "ok") & (videos["reason"] != "")]
-    copies = read_table(out / "copies.csv", COPIES) if thing == "video" else None
-    for how, group in copies.groupby("how") if copies is not None else ():
-        first = group.iloc[0]
-        lines.append(f"  copies ({len(group)}): {COPY_WORDS[how]}: {first['video_id']} = {first['same_as']}")
-    for reason, group in damaged.groupby("reason"):
-        lines.append(f"  damaged but used ({len(group)}): {reason}: {', '.join(group['video_id'][:3])}")
+    groups: dict[tuple[str, str], list[str]] = {}
+    for video in videos:
+        groups.setdefault((video["status"], video["reason"]), []).append(video["video_id"])
+    for (status, reason), names in sorted(sorted(groups.items()), key=lambda pair: -len(pair[1])):
+        if status != "ok":
+            shown = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+            lines.append(f"  {status} ({len(names)}): {reason}: {shown}")
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for pair in read_rows(out / "copies.csv", COPIES) if thing == "video" else ():
+        kinds.setdefault(pair["how"], []).append(pair)
+    for how, pairs in sorted(kinds.items()):
+        lines.append(f"  copies ({len(pairs)}): {COPY_WORDS[how]}: {pairs[0]['video_id']} = {pairs[0]['same_as']}")
+    for (status, reason), names in sorted(groups.items()):
+        if status == "ok" and reason:
+            lines.append(f"  damaged but used ({len(names)}): {reason}: {', '.join(names[:3])}")
     return lines
 
 
@@ -363,7 +365,9 @@ def _extract(work: stages.Work) -> int | None:
     root = stages.corpus_root(work.record)
     if root is None:
         raise PipelineError(f"{work.out} has no index: run `make index CORPUS=folder` first")
-    run, index, progress = work.options(RunOptions), read_table(work.out / "index.csv", INDEX), Progress()
+    rows = read_rows(work.out / "index.csv", INDEX)
+    index = {name: [row[name] for row in rows] for name in INDEX}
+    run, progress = work.options(RunOptions), Progress()
     # Crops that changed since are read again, and made again where they are not what was written.
     run = replace(run, verify=run.verify or "sizes or times of crops changed" in work.reasons)
     folder = _folder(work)
@@ -375,7 +379,7 @@ def _extract(work: stages.Work) -> int | None:
               f"{reuse['fakes']:,} fakes ({reuse['reused'] / max(reuse['frames'], 1):.0%} of their detection saved); "
               f"{reuse['unlike']:,} fakes did not fit and were detected whole")
     if run.shard:
-        print(f"extract: shard {run.shard}: {sum(counts.values()):,} of {len(index):,} videos done, no tables written: "
+        print(f"extract: shard {run.shard}: {sum(counts.values()):,} of {len(rows):,} videos done, no tables written: "
               "when all shards are done, run the same without --shard")
         return None
     if folder != work.out / "faces":
@@ -385,13 +389,13 @@ def _extract(work: stages.Work) -> int | None:
     if not counts["ok"]:
         nothing = "picture could be used" if thing_of(index["modality"]) == "picture" else "video gave a face"
         raise PipelineError(f"no {nothing}: nothing to train on")
-    return _errors(work, len(index))
+    return _errors(work, len(rows))
 
 
 def _errors(work: stages.Work, n_videos: int) -> int | None:
     """Record that extraction is done, unless videos ended in errors that did not happen before. Returns the status."""
-    videos = read_table(work.out / "faces" / "videos.csv", VIDEOS)
-    errors = videos[videos["status"] == "error"].set_index("video_id")["reason"].to_dict()
+    videos = read_rows(work.out / "faces" / "videos.csv", VIDEOS)
+    errors = {video["video_id"]: video["reason"] for video in videos if video["status"] == "error"}
     section = work.record.section(work.key)
     new = [name for name, reason in errors.items() if section.get("errors", {}).get(name) != reason]
     section["errors"] = errors

@@ -21,6 +21,10 @@ import os
 import sys
 from typing import Callable, Protocol
 
+# Modules that the small installation lacks (setup.cfg, extra "train").
+OF_TRAINING = ("torch", "torchvision", "timm", "facenet_pytorch", "lightning", "safetensors", "onnx", "onnxscript",
+               "pandas", "scipy", "sklearn", "matplotlib", "huggingface_hub", "tensorboard")
+
 
 class PipelineError(Exception):
     """Base of all errors that a user can mend."""
@@ -87,6 +91,11 @@ def command(main: Callable[[list[str] | None], int | None]) -> Command:
             return main(argv) or 0
         except PipelineError as error:
             return fail(str(error))
+        except ModuleNotFoundError as error:
+            if (package := (error.name or "").partition(".")[0]) not in OF_TRAINING:
+                raise
+            return fail(f"{package} is not installed: this needs more than the small installation has; `make setup` or "
+                        "pip install -e '.[train]' installs it")
         except BrokenPipeError:  # `… | head` closed our output
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0

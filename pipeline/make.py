@@ -55,11 +55,13 @@ TARGETS = {
                                                                        *TRAINING)),
     "augment-sheet": Target("classify.training.preview", ("index", "extract", "split"), TRAINING),
     "ensemble": Target("classify.training.ensemble", (), (SCORE,), words=("MODELS",)),
+    "export": Target("classify.export", flags=("MODEL", "BITS", "CROPS")),
     "restore": Target("classify.training.replaced", flags=("MODEL_ID",)),
     "check": Target("extract.corpus", (), ("extract.corpus:IndexOptions",), out=False),
     "serve": Target("serve.app", options=("serve.options:ServeOptions",), flags=("TOKEN",), out=False),
     "bench-quality": Target("classify.evaluation.cross_corpus", flags=("MODEL", "DEVICE"), out=False),
     "bench-extract": Target("tests.benchmarks.extract", out=False),
+    "bench-judge": Target("tests.benchmarks.judge", out=False),
     "bench-train": Target("tests.benchmarks.train", flags=("BACKBONE", "SIZE", "BATCH", "DEVICE"), out=False),
     "bench-serve": Target("tests.benchmarks.serve", flags=("CLIP", "REQUESTS", "CLIENTS"), out=False),
     "demo": Target("data.demo.make", flags=("DEMO_OUT",), out=False),
@@ -262,7 +264,7 @@ def main_of(target: str, given: dict[str, str], goals: Sequence[str]) -> int:
         print("\n".join(remembered(out) if target == "options" else plan(given, out)))
         return 0
     special = {"demo": _demo, "detector": _detector, "check": _check, "bench-quality": _bench_quality,
-               "bench-extract": _bench_extract}
+               "bench-extract": _bench_extract, "bench-judge": _bench_judge}
     if target in special:
         return special[target](given)
     own = TARGETS[target]
@@ -320,6 +322,11 @@ def _bench_extract(given: dict[str, str]) -> int:
     return start("tests.benchmarks.extract", ["--corpus", str(folder)] if folder.is_dir() else [])
 
 
+def _bench_judge(given: dict[str, str]) -> int:
+    folder = Path(os.environ.get("DEEPFAKE_SHARED") or "../shared") / "corpus"
+    return start("tests.benchmarks.judge", ["--corpus", str(folder)])
+
+
 def _detector(given: dict[str, str]) -> int:
     """Train the shipped detector from DFDC's crops and photos, at two sizes, then choose its band."""
     if not given.get("DFDC"):
@@ -337,7 +344,8 @@ def _detector(given: dict[str, str]) -> int:
         or run_stages(names, {**options, "BEGIN": first, "BEGIN_SIZE": "192", "EPOCHS": "3", "LR": "5e-4"},
                       str(larger)) \
         or start("classify.release.detector", ["--model", str(larger / "model" / "model.safetensors"), *_clips(),
-                                               "--out", "classify/release/detector.safetensors"])
+                                               "--out", "classify/release/detector.safetensors"]) \
+        or start("classify.export", ["classify/release/detector.safetensors", "--crops", str(out / "corpus")])
 
 
 @command

@@ -92,15 +92,14 @@ def summaries(altered: pd.DataFrame, rows: pd.DataFrame, threshold: float) -> li
 
 def _robustness(work: stages.Work) -> None:
     """Write scores/altered.csv beside the scores of the same model."""
-    from classify.models.network import load_checkpoint
-    from extract.faces.detector import pick_device
+    from classify.models.load import load_model
 
     options, scores = work.options(ScoreOptions), work.folder / "scores"
     model_id = read_json(scores / "run.json").get("model_id")
     model = chosen_model(work) if work.folder != work.out else scored_by(work.out, model_id)
     if model is None:
         raise CheckpointError(f"the model that made the scores is not in {work.out / 'model'}: score the videos again")
-    net, card = load_checkpoint(model, pick_device(options.device))
+    net, card, _ = load_model(model, options.device)
     table = altered_scores(work.out, net, card, options, work.folder)
     write_table(scores / "altered.csv", table, ALTERED_SCORES)
     print(f"robustness: {table['video_id'].nunique()} test videos, {table['alteration'].nunique() - 1} alterations")

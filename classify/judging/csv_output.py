@@ -84,13 +84,10 @@ _judge: dict[str, Any] = {}  # of a worker, or of this process
 
 def start_worker(model: Path, device: str, thing: str) -> None:
     """What judges in a process of its own: one model, one thread."""
-    import cv2
-    import torch
-
     from classify.judging.judge import Judge
+    from classify.models.load import use_one_thread
 
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
+    use_one_thread(model)
     take(Judge(model, device), thing)
 
 

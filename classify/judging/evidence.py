@@ -110,7 +110,7 @@ def gather(judge: Judge, path: str | Path, pictures: bool = True) -> Evidence:
     pictures: False leaves `shown` empty, where only the boxes are wanted.
     """
     from classify.judging.calibration import Calibration
-    from classify.models.network import versions
+    from classify.models.versions import versions
 
     modality = modality_of(path)
     opened = KeptStill(path) if modality == "image" else KeptClip(path, judge.frames)

@@ -113,21 +113,27 @@ def decide(scores: Sequence[float], card: dict[str, Any], n_read: int, least: in
 class Judge:
     """A loaded model with its detector; judges clip after clip.
 
-    model: path of a checkpoint. device: auto, cpu, cuda, mps. Crop and frame options come from the checkpoint.
-    Raises CheckpointError.
+    Args:
+        model: path of a model file, .onnx, .safetensors or .keras. Crop and frame options come from its card.
+        device: auto, cpu, cuda, mps.
+
+    Raises:
+        CheckpointError: the file cannot be used.
+        OptionsError: the device is not there.
     """
 
     def __init__(self, model: Path, device: str = "auto"):
-        from classify.models.network import load_checkpoint
+        from classify.models.load import load_model
         from extract.decoding.sampling import FrameOptions
-        from extract.faces.detector import Detector, FaceOptions, WholeFrame, pick_device
+        from extract.faces.detector import Detector, FaceOptions, WholeFrame
         from pipeline.options import from_record
 
-        self.device = pick_device(device)
-        self.net, self.card = load_checkpoint(model, self.device)
+        self.net, self.card, self.device = load_model(model, device)
         self.whole = self.card.get("crop") == "whole"
         faces = from_record(FaceOptions, self.card["faces"])
-        self.detector = WholeFrame(faces) if self.whole else Detector(faces, self.device)
+        # MTCNN's nets have their GPU on torch, and an .onnx model is judged without that.
+        where = "cpu" if model.suffix == ".onnx" else self.device
+        self.detector = WholeFrame(faces) if self.whole else Detector(faces, where)
         trained_with = from_record(FrameOptions, self.card["frames"])
         # Of crops made before extraction asked for as many, or with fewer by choice: a verdict needs them all the same.
         self.frames = dataclasses.replace(trained_with, min_frames=max(MIN_FRAMES, trained_with.min_frames))
@@ -210,17 +216,14 @@ class Judge:
 
     def _scores(self, crops: list) -> list[float]:
         import numpy as np
-        import torch
 
-        from classify.models.network import scores_of
+        from classify.models.load import scores_of_pictures
         from data.loading.crops import to_input
 
-        scores: list[float] = []
-        for start in range(0, len(crops), 32):
-            inputs = np.stack([to_input(c, self.card["size_px"], self.card["centre"]) for c in crops[start:start + 32]])
-            batch = torch.from_numpy(inputs).permute(0, 3, 1, 2).to(self.device)
-            scores += [round(float(s), 6) for s in scores_of(self.net, batch).cpu()]
-        return scores
+        if not crops:
+            return []
+        inputs = np.stack([to_input(crop, self.card["size_px"], self.card["centre"]) for crop in crops])
+        return [round(float(score), 6) for score in scores_of_pictures(self.net, inputs, self.device)]
 
 
 def is_unfit(person: dict[str, Any]) -> bool:

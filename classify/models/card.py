@@ -16,6 +16,10 @@ def read_card(path: Path) -> dict[str, Any]:
     """The model card alone: no tensors are read. Raises CheckpointError."""
     if path.suffix == ".keras":
         return importlib.import_module("classify.models.keras").read_card(path)
+    if path.suffix == ".onnx":
+        card = importlib.import_module("classify.models.onnx_file").read_onnx_card(path)
+        check_card(card, path)
+        return card
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -26,6 +30,11 @@ def read_card(path: Path) -> dict[str, Any]:
             card = json.loads((file.metadata() or {})["card"])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise CheckpointError(f"{path} is not a model file of this project ({type(error).__name__})") from None
+    check_card(card, path)
+    return card
+
+
+def check_card(card: dict[str, Any], path: Path) -> None:
+    """Check that a card is of this version. Raises CheckpointError."""
     if card.get("format") != FORMAT:
         raise CheckpointError(f"{path} has format {card.get('format')}, this version reads {FORMAT}: train it again")
-    return card

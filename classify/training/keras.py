@@ -23,8 +23,8 @@ import torchvision  # noqa: F401  before TensorFlow: after it, loading torchvisi
 
 from classify.evaluation.options import ScoreOptions
 from classify.models.keras import MISSING, build, keras_on, logits_of, save_checkpoint
-from classify.models.network import versions
 from classify.models.options import ModelOptions
+from classify.models.versions import versions
 from classify.training.dataset import Material, crops_record, material, partners
 from classify.training.keras_state import State, best_of, finished, history_row, learning_rate, open_run, save_state
 from classify.training.module import write_history

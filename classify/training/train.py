@@ -28,8 +28,9 @@ import pandas as pd
 from classify.evaluation.options import ScoreOptions
 from classify.judging.aggregate import DEFAULT_RULE, aggregate, auc, choose_aggregation, choose_threshold
 from classify.judging.judge import needed_faces
-from classify.models.network import FaceNet, build, load_torch, resized, save_checkpoint, versions
+from classify.models.network import FaceNet, build, load_torch, resized, save_checkpoint
 from classify.models.options import ModelOptions
+from classify.models.versions import versions
 from classify.score import score_crops
 from classify.training.dataset import Material, crops_record
 from classify.training.dataset import material as read_material

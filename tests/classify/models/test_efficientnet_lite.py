@@ -10,8 +10,8 @@ from classify.models.network import build, load_checkpoint, load_torch, save_che
 from classify.models.options import ModelOptions
 
 # What would cost a command that judges one clip a tenth of a second or more.
-HEAVY = ("torchvision", "timm", "torch._dynamo", "torch._inductor", "sympy", "facenet_pytorch", "captum", "lightning",
-         "tensorboard", "pandas", "pyarrow", "sklearn", "scipy", "matplotlib", "jinja2", "keras", "huggingface_hub")
+HEAVY = ("torch", "torchvision", "timm", "sympy", "facenet_pytorch", "lightning", "tensorboard", "onnx", "safetensors",
+         "pandas", "pyarrow", "sklearn", "scipy", "matplotlib", "jinja2", "keras", "huggingface_hub")
 
 
 @pytest.fixture(params=["tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2"])
