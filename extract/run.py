@@ -17,11 +17,10 @@ import contextlib
 import functools
 import hashlib
 import json
-import re
 import shutil
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +28,11 @@ from extract.copies import near_copies, same_samples
 from extract.decoding.sampling import SAMPLING, FrameOptions
 from extract.faces.detector import DETECTOR, FaceOptions, WholeFrame, make_cascade, pick_device
 from extract.layouts.base import thing_of
+from extract.options import RunOptions
 from extract.store import Store, sha256_of, stamps_below, store_at
 from pipeline import stages
 from pipeline.errors import PipelineError, VideoError, command
-from pipeline.options import as_record, option
+from pipeline.options import as_record
 from pipeline.parallel import cpu_count, map_unordered
 from pipeline.progress import progress_bar
 from pipeline.run_record import column
@@ -44,34 +44,6 @@ WAITING = 2  # workers more than cores where a GPU detects: so many wait for it 
 COPY_WORDS = {"samples": "show the same frames as another, whatever container and metadata",
               "near": "are reals that look like another all along (another bitrate or size)"}
 EMPTY_VIDEO = {"n_asked": 0, "n_read": 0, "n_faces": 0, "width_px": 0, "height_px": 0, "duration_s": 0.0}
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How the work is done; on a CPU only reuse_boxes changes a result."""
-
-    workers: int | None = option(None, "worker processes, 0 for none (default: one per core; two more with a GPU)",
-                                 remembered=False)
-    device: str = option("auto", "where the detector runs: auto, cpu, cuda, cuda:1, mps", remembered=False)
-    shard: str | None = option(None, "i/n: do only the i-th of n parts of the videos and write no tables; a run "
-                                     "without it, after the n, finds them done and writes the tables",
-                               remembered=False)
-    retry_failed: bool = option(False, "try videos again that could not be read before", remembered=False)
-    verify: bool = option(False, "read all crops that are there already, and make those again that are damaged",
-                          remembered=False)
-    engine: str = option("local", "where the workers run: here, or on Ray (a cluster that RAY_ADDRESS names, "
-                                  "or one of this machine's cores)", choices=("local", "ray"), remembered=False)
-    reuse_boxes: bool = option(False, "take the boxes of a real for its fakes, checked on every third frame")
-
-    def __post_init__(self) -> None:
-        if self.reuse_boxes and self.shard:
-            raise ValueError("reuse_boxes needs a fake and its real in one run: give it without shard")
-        if self.workers is not None and self.workers < 0:
-            raise ValueError(f"workers must be 0 or more, got {self.workers}")
-        if self.shard is not None:
-            match = re.fullmatch(r"(\d+)/(\d+)", self.shard)
-            if not match or not 1 <= int(match[1]) <= int(match[2]):
-                raise ValueError(f"shard must be i/n with i from 1 to n (2/8), got {self.shard!r}")
 
 
 def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: FaceOptions, run: RunOptions,

@@ -43,7 +43,7 @@ def _written(root: Path | None, model: Path | None, wrong: Sequence[dict[str, An
         return [], "the model that made these scores is no longer beside them"
     from classify.judging.evidence import gather
     from classify.judging.judge import Judge
-    from classify.judging.sheet.page import write_sheet
+    from classify.judging.sheet.write import write_sheet
 
     try:
         judge = Judge(model, "cpu")

@@ -19,8 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from classify.evaluation.score import chosen_model, scored_by
 from classify.judging import sheet
-from classify.score import chosen_model, scored_by
 from extract.layouts.base import thing_of
 from pipeline import stages
 from pipeline.errors import TableError, command

@@ -26,12 +26,12 @@ from typing import Any, Callable
 import pandas as pd
 
 from classify.evaluation.options import ScoreOptions
+from classify.evaluation.score import score_crops
 from classify.judging.aggregate import DEFAULT_RULE, aggregate, auc, choose_aggregation, choose_threshold
 from classify.judging.judge import needed_faces
 from classify.models.network import FaceNet, build, load_torch, resized, save_checkpoint
 from classify.models.options import ModelOptions
 from classify.models.versions import versions
-from classify.score import score_crops
 from classify.training.dataset import Material, crops_record
 from classify.training.dataset import material as read_material
 from classify.training.dataset import methods_of, partners, parts_of

@@ -11,7 +11,8 @@ import pytest
 from classify import image, video
 from classify.judging.evidence import MOST_FRAMES, gather
 from classify.judging.judge import Judge
-from classify.judging.sheet.page import MOST_POINTS, render, timeline, write_sheet
+from classify.judging.sheet.page import MOST_POINTS, render, timeline
+from classify.judging.sheet.write import write_sheet
 from tests.clips import noise, overwrite, write_clip
 
 MOST_BYTES = 5_000_000
