@@ -65,6 +65,7 @@ TARGETS = {
     "bench-train": Target("tests.benchmarks.train", flags=("BACKBONE", "SIZE", "BATCH", "DEVICE"), out=False),
     "bench-serve": Target("tests.benchmarks.serve", flags=("CLIP", "REQUESTS", "CLIENTS"), out=False),
     "demo": Target("data.demo.make", flags=("DEMO_OUT",), out=False),
+    "docs-pictures": Target("tests.docs_pictures", flags=("DEMO_OUT",), out=False),
     "detector": Target("classify.release.detector", flags=("DFDC", "PHOTOS", "DETECTOR_OUT"), out=False),
     "options": Target("", out=False), "plan": Target("", tuple(STAGES), out=False),
 }

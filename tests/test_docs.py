@@ -31,14 +31,16 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 
 # Programs in the docs that no test starts, and why. A command of make or Python in their arguments is checked.
 NOT_STARTED = {
-    "sbatch": "needs a cluster", "aws": "needs a cloud", "kaggle": "downloads", "pip": "installs", "pre-commit": "installs",
-    "torchrun": "several processes: tests/classify/training", "curl": "needs a server: tests/serve"}
+    "sbatch": "needs a cluster", "aws": "needs a cloud", "kaggle": "downloads", "pip": "installs",
+    "pre-commit": "installs", "torchrun": "several processes: tests/classify/training",
+    "curl": "needs a server: tests/serve"}
 CHEAP = ("check", "index", "options", "plan")  # targets that the tests below run
 # Targets whose command lines are checked name by name and value by value here, and run elsewhere.
 RUN_ELSEWHERE = {
     **dict.fromkeys(ORDER, "tests/test_run_remembers.py"), "restore": "tests/test_run_remembers.py",
     "compare": "tests/reports/test_sweep.py", "augment-sheet": "tests/classify/training", "ensemble": "tests/classify",
-    "serve": "tests/serve", "demo": "minutes", "docs-pictures": "minutes, Chromium", "bench-quality": "needs real clips",
+    "serve": "tests/serve", "demo": "minutes", "docs-pictures": "minutes, Chromium",
+    "bench-quality": "needs real clips",
     "detector": "hours", "setup": "installs", "test": "runs this", "lint": "CI", "help": "tests/test_makefile.py"}
 MISSPELLED = {"make train EPOCH=5", "EPOCH=5"}  # that the docs give as examples of what is refused
 ENVIRONMENT = {"RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "AWS_ENDPOINT_URL", "OPTION"}
@@ -67,9 +69,9 @@ def lines(page: Path) -> list[Command]:
     found = [Command(name, line) for block in blocks(page, "sh")
              for line in block.replace("\\\n", " ").splitlines() if line.strip()]
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M)
-    spans = re.findall(r"`([^`\n]+)`", text)
-    return found + [Command(name, span) for span in spans
-                    if re.match(r"(?:make|python -m|\.venv/bin/python -m|torchrun) ", span) and "…" not in span.split()[1]]
+    spans = [span for span in re.findall(r"`([^`\n]+)`", text)
+             if re.match(r"(?:make|python -m|\.venv/bin/python -m|torchrun) ", span)]
+    return found + [Command(name, span) for span in spans if "…" not in span.split()[1]]
 
 
 COMMANDS = sorted({command for page in PAGES for command in lines(page)})
@@ -234,7 +236,8 @@ def test_every_python_command_names_a_module_and_its_flags(command):
     said = help_of(module)
     for flag in flags:
         assert re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", said), f"{module} has no {flag}"
-    if (stage := next((s for s in STAGES.values() if s.command == module), None)) and "://" not in command.text:
+    if (stage := next((s for s in STAGES.values() if s.command == module), None)) and "--out" in flags \
+            and "://" not in command.text:
         work = Work(stage, words[2:], "")
         for cls in stage.classes():
             work.options(cls)
@@ -379,4 +382,5 @@ def test_verify_reaches_every_stage_that_make_runs():
 
     assert YES[0] == "1"
     for name in ORDER:
-        assert "--verify" in _flags(STAGES[name], {"VERIFY": "1"}) and "--verify" not in _flags(STAGES[name], {"OUT": "x"})
+        assert "--verify" in _flags(STAGES[name], {"VERIFY": "1"})
+        assert "--verify" not in _flags(STAGES[name], {"OUT": "x"})
