@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import functools
 import importlib
+import json
 import os
 import re
 import shlex
@@ -384,3 +385,15 @@ def test_verify_reaches_every_stage_that_make_runs():
     for name in ORDER:
         assert "--verify" in _flags(STAGES[name], {"VERIFY": "1"})
         assert "--verify" not in _flags(STAGES[name], {"OUT": "x"})
+
+
+def test_the_json_that_the_docs_show_has_the_fields_of_a_verdict():
+    from classify.judging.judge import as_object
+
+    for page in PAGES:
+        for block in blocks(page, "json"):
+            said = json.loads(block)
+            if "verdict" in said:
+                assert list(said) == list(as_object())
+                return
+    raise AssertionError("no page shows a verdict as JSON")
