@@ -11,13 +11,17 @@ import os
 import re
 import shlex
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from classify.models.card import read_card
 from pipeline.errors import OptionsError
 from pipeline.make import ORDER, SETUP, TARGETS, YES, arguments, chain, check_names
 from pipeline.options import add_flags, from_flags
@@ -397,3 +401,35 @@ def test_the_json_that_the_docs_show_has_the_fields_of_a_verdict():
                 assert list(said) == list(as_object())
                 return
     raise AssertionError("no page shows a verdict as JSON")
+
+
+@pytest.mark.slow
+def test_make_serve_answers(demo_run):
+    """The server starts with the model that MODEL= names, and asks for the token that TOKEN= names."""
+    import requests
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS", "GOALS"))}
+    model = demo_run / "model" / "model.safetensors"
+    process = subprocess.Popen(["make", "-C", str(ROOT), f"VENV={sys.prefix}", "-o", f"{sys.prefix}/.done", "serve",
+                                f"MODEL={model}", f"PORT={port}", "TOKEN=0123456789abcdef", "DEVICE=cpu"],
+                               env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    try:
+        until = time.monotonic() + 120
+        while True:
+            try:
+                answer = requests.get(f"http://127.0.0.1:{port}/v1/model", timeout=10)
+                break
+            except requests.ConnectionError:
+                assert process.poll() is None, process.communicate()[1]
+                assert time.monotonic() < until
+                time.sleep(.2)
+        assert answer.status_code == 401
+        said = requests.get(f"http://127.0.0.1:{port}/v1/model", timeout=10,
+                            headers={"Authorization": "Bearer 0123456789abcdef"}).json()
+        assert said["model"] == read_card(model)["model_id"]
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=60)
