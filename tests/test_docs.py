@@ -22,6 +22,7 @@ from typing import NamedTuple
 import pytest
 
 from classify.models.card import read_card
+from pipeline import errors
 from pipeline.errors import OptionsError
 from pipeline.make import ORDER, SETUP, TARGETS, YES, arguments, chain, check_names
 from pipeline.options import add_flags, from_flags
@@ -51,6 +52,9 @@ MISSPELLED = {"make train EPOCH=5", "EPOCH=5"}  # that the docs give as examples
 ENVIRONMENT = {"RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "AWS_ENDPOINT_URL", "OPTION"}
 RULED_OUT = ("told", "hangs on", "of our own", "where there is one", "worn", "comes and goes", "as of", "what a ",
              "nobody said", "are not taken")
+
+ERRORS = {name for name, value in vars(errors).items() if isinstance(value, type)
+          and issubclass(value, errors.PipelineError)}
 
 
 class Command(NamedTuple):
@@ -433,3 +437,41 @@ def test_make_serve_answers(demo_run):
     finally:
         os.killpg(process.pid, signal.SIGINT)
         process.communicate(timeout=60)
+
+
+def test_every_option_and_every_target_is_in_the_guide():
+    guide = "\n".join(page.read_text() for page in PAGES if page.parent.name == "docs" or page.name == "README.md")
+    fields = {field.name.upper() for entry in {entry for stage in STAGES.values() for entry in stage.options}
+              | set(TARGETS["serve"].options) for field in dataclasses.fields(getattr(
+                  importlib.import_module(entry.partition(":")[0]), entry.partition(":")[2]))}
+    assert sorted(name for name in fields if not re.search(rf"\b{name}\b", guide)) == []
+    targets = set(re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.M)[1].split())
+    everywhere = "\n".join(page.read_text() for page in [*PAGES, ROOT / "BENCHMARKS.md", ROOT / "MODEL_CARD.md"])
+    assert sorted(name for name in targets - {"help"} if f"make {name}" not in everywhere) == []
+
+
+def message_of(node: ast.AST) -> str:
+    """The text of an error, with … for what is filled in."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(message_of(part) for part in node.values)
+    if isinstance(node, ast.BinOp):
+        return message_of(node.left) + message_of(node.right)
+    if isinstance(node, ast.IfExp):
+        return message_of(node.body)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else "…"
+
+
+def test_nearly_every_error_is_in_troubleshooting():
+    """The rest are errors of options that `--help` explains, and of tools for the maintainers."""
+    known = [[part.strip(" :,;?().=") for part in message.split("…")]
+             for message in messages(ROOT / "docs" / "troubleshooting.md")]
+    raised = set()
+    for package in PACKAGES[:6]:
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                call = node.exc if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) else None
+                if call is not None and call.args and isinstance(call.func, ast.Name) and call.func.id in ERRORS:
+                    raised.add(" ".join(message_of(call.args[0]).split()))
+    unknown = [said for said in sorted(raised - {"…"})
+               if not any(all(part in said for part in parts) for parts in known)]
+    assert len(unknown) < 0.15 * len(raised), "not in docs/troubleshooting.md:\n" + "\n".join(unknown)
