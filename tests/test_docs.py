@@ -22,6 +22,7 @@ from typing import NamedTuple
 import pytest
 
 from classify.models.card import read_card
+from classify.video import SHIPPED
 from pipeline import errors
 from pipeline.errors import OptionsError
 from pipeline.make import ORDER, SETUP, TARGETS, YES, arguments, chain, check_names
@@ -43,7 +44,9 @@ NOT_STARTED = {
 CHEAP = ("check", "index", "options", "plan")  # targets that the tests below run
 # Targets whose command lines are checked name by name and value by value here, and run elsewhere.
 RUN_ELSEWHERE = {
-    **dict.fromkeys(ORDER, "tests/test_run_remembers.py"), "restore": "tests/test_run_remembers.py",
+    **dict.fromkeys(ORDER, "tests/test_run_remembers.py"),
+    **dict.fromkeys(("bench-extract", "bench-judge", "bench-train", "bench-serve"), "minutes"),
+    "restore": "tests/test_run_remembers.py",
     "compare": "tests/reports/test_sweep.py", "augment-sheet": "tests/classify/training", "ensemble": "tests/classify",
     "serve": "tests/serve", "demo": "minutes", "docs-pictures": "minutes, Chromium",
     "bench-quality": "needs real clips",
@@ -310,6 +313,7 @@ def folder(demo_corpus, tmp_path, monkeypatch):
         shutil.copy(source, tmp_path / name)
     frame = next(Clip(tmp_path / "clip.mp4", FrameOptions()).frames())
     cv2.imwrite(str(tmp_path / "photo.jpg"), frame.rgb[..., ::-1])
+    shutil.copy(SHIPPED, tmp_path / f"model{SHIPPED.suffix}")
     (tmp_path / "corpus").symlink_to(demo_corpus)
     monkeypatch.chdir(tmp_path)
     return tmp_path
