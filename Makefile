@@ -7,7 +7,7 @@ GOALS := $(MAKECMDGOALS)
 export GOALS DEEPFAKE_SHARED
 RUN = @$(VENV)/bin/python -W ignore -m pipeline
 
-.PHONY: help setup setup-small check index extract split train score report options plan restore augment-sheet compare ensemble export demo detector bench-quality bench-extract bench-judge bench-train bench-serve serve test lint
+.PHONY: help setup setup-small check index extract split train score report options plan restore augment-sheet compare ensemble export demo docs-pictures detector bench-quality bench-extract bench-judge bench-train bench-serve serve test lint
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -77,6 +77,8 @@ ensemble: setup ## checkpoints of one split that judge together: MODELS="a.safet
 export: setup ## the model of OUT (or MODEL=file) as an .onnx file, which is judged without torch (BITS=16)
 	$(RUN) $@
 demo: setup ## draw a small corpus of people who do not exist, run everything on it, judge two clips (2 minutes)
+	$(RUN) $@
+docs-pictures: demo ## make the pictures of docs/ from the demo run (Chromium for two of the four)
 	$(RUN) $@
 detector: setup ## make the shipped detector again from DFDC=folder PHOTOS="folders" (hours on a CPU)
 	$(RUN) $@

@@ -58,13 +58,14 @@ TARGETS = {
     "export": Target("classify.export", flags=("MODEL", "BITS", "CROPS")),
     "restore": Target("classify.training.replaced", flags=("MODEL_ID",)),
     "check": Target("extract.corpus", (), ("extract.corpus:IndexOptions",), out=False),
-    "serve": Target("serve.app", options=("serve.options:ServeOptions",), flags=("TOKEN",), out=False),
+    "serve": Target("serve.app", options=("serve.options:ServeOptions",), flags=("TOKEN", "MODEL"), out=False),
     "bench-quality": Target("classify.evaluation.cross_corpus", flags=("MODEL", "DEVICE"), out=False),
     "bench-extract": Target("tests.benchmarks.extract", out=False),
     "bench-judge": Target("tests.benchmarks.judge", out=False),
     "bench-train": Target("tests.benchmarks.train", flags=("BACKBONE", "SIZE", "BATCH", "DEVICE"), out=False),
     "bench-serve": Target("tests.benchmarks.serve", flags=("CLIP", "REQUESTS", "CLIENTS"), out=False),
     "demo": Target("data.demo.make", flags=("DEMO_OUT",), out=False),
+    "docs-pictures": Target("tests.docs_pictures", flags=("DEMO_OUT",), out=False),
     "detector": Target("classify.release.detector", flags=("DFDC", "PHOTOS", "DETECTOR_OUT"), out=False),
     "options": Target("", out=False), "plan": Target("", tuple(STAGES), out=False),
 }
@@ -188,7 +189,9 @@ def run_stages(names: Sequence[str], given: dict[str, str], out: str) -> int:
 
 
 def _flags(stage: Stage, given: dict[str, str]) -> list[str]:
-    return arguments(stage.options, given) if set(given) - {"OUT"} else []
+    found = arguments(stage.options, given) if set(given) - {"OUT"} else []
+    # An option of extraction, and a flag of every other stage.
+    return [*found, "--verify"] if given.get("VERIFY", "").lower() in YES and "--verify" not in found else found
 
 
 def start(module: str, argv: Sequence[str], environment: dict[str, str] | None = None) -> int:

@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     add_flags(parser, ServeOptions)
     arguments = parser.parse_args(argv)
     named = os.environ.pop("SERVE_TOKEN", "") or None  # `make serve` names an empty one where none is given
-    if getattr(arguments, "token", None) is None:  # a flag that was not given is not there
+    if named and getattr(arguments, "token", None) is None:
         arguments.token = named
     options = from_flags(ServeOptions, arguments)
     try:
