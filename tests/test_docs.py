@@ -412,6 +412,15 @@ def test_the_json_that_the_docs_show_has_the_fields_of_a_verdict():
 
 
 @pytest.mark.slow
+def test_the_picture_of_an_evidence_sheet_is_made_by_the_project(folder, demo_run, monkeypatch):
+    from tests import docs_pictures
+
+    monkeypatch.setattr(docs_pictures, "PICTURES", folder)
+    docs_pictures.save_evidence(folder / "clip.mp4", demo_run / "model" / "model.safetensors")
+    assert 10_000 < (folder / "evidence-sheet.jpg").stat().st_size <= docs_pictures.MOST_BYTES
+
+
+@pytest.mark.slow
 def test_make_serve_answers(demo_run):
     """The server starts with the model that MODEL= names, and asks for the token that TOKEN= names."""
     import requests
