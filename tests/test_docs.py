@@ -49,7 +49,8 @@ RUN_ELSEWHERE = {
     "restore": "tests/test_run_remembers.py",
     "compare": "tests/reports/test_sweep.py", "augment-sheet": "tests/classify/training", "ensemble": "tests/classify",
     "serve": "tests/serve", "demo": "minutes", "docs-pictures": "minutes, Chromium",
-    "bench-quality": "needs real clips", "export": "tests/classify/test_export.py", "setup-small": "installs",
+    "bench-quality": "needs real clips", "calibrate": "tests/classify",
+    "export": "tests/classify/test_export.py", "setup-small": "installs",
     "detector": "hours", "setup": "installs", "test": "runs this", "lint": "CI", "help": "tests/test_makefile.py"}
 MISSPELLED = {"make train EPOCH=5", "EPOCH=5"}  # that the docs give as examples of what is refused
 ENVIRONMENT = {"RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "AWS_ENDPOINT_URL", "OPTION"}
