@@ -20,6 +20,9 @@ from typing import Any, Iterator
 import cv2
 import numpy as np
 
+from classify.judging.evidence import gather
+from classify.judging.judge import Judge
+from classify.judging.sheet.write import write_sheet
 from pipeline.errors import PipelineError, TableError, command
 from pipeline.tables import DEMO_MARK, VIDEO_SCORES, read_table, write_bytes
 
@@ -56,10 +59,6 @@ def pick_fake(out: Path) -> Path:
 
 def save_evidence(clip: Path, model: Path) -> None:
     """Write the evidence sheet of a clip."""
-    from classify.judging.evidence import gather
-    from classify.judging.judge import Judge
-    from classify.judging.sheet.page import write_sheet
-
     with tempfile.TemporaryDirectory() as folder:
         slide = Path(folder) / "slide.png"
         write_sheet(slide, gather(Judge(model, "cpu"), clip))

@@ -28,7 +28,7 @@ from pipeline.errors import OptionsError
 from pipeline.make import ORDER, SETUP, TARGETS, YES, arguments, chain, check_names
 from pipeline.options import add_flags, from_flags
 from pipeline.run_record import RunRecord
-from pipeline.stages import STAGES, Work
+from pipeline.stages import STAGES, Work, show
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -49,7 +49,8 @@ RUN_ELSEWHERE = {
     "restore": "tests/test_run_remembers.py",
     "compare": "tests/reports/test_sweep.py", "augment-sheet": "tests/classify/training", "ensemble": "tests/classify",
     "serve": "tests/serve", "demo": "minutes", "docs-pictures": "minutes, Chromium",
-    "bench-quality": "needs real clips", "export": "tests/classify/test_export.py", "setup-small": "installs",
+    "bench-quality": "needs real clips", "calibrate": "tests/classify",
+    "export": "tests/classify/test_export.py", "setup-small": "installs",
     "detector": "hours", "setup": "installs", "test": "runs this", "lint": "CI", "help": "tests/test_makefile.py"}
 MISSPELLED = {"make train EPOCH=5", "EPOCH=5"}  # that the docs give as examples of what is refused
 ENVIRONMENT = {"RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "AWS_ENDPOINT_URL", "OPTION"}
@@ -222,10 +223,7 @@ def test_the_tables_of_options_name_options_with_their_defaults():
             assert defaults, f"{page.name}: {name}"
             if said.strip():
                 named += 1
-                value = defaults[0]
-                shown = "none" if value is None else str(int(value)) if isinstance(value, bool) else f"{value:g}" \
-                    if isinstance(value, float) else str(value)
-                assert said.strip() == shown, f"{page.name}: the default of {name} is {shown}"
+                assert said.strip() in {show(value) for value in defaults}, f"{page.name}: {name}, {defaults}"
     assert named > 10
 
 
@@ -409,6 +407,15 @@ def test_the_json_that_the_docs_show_has_the_fields_of_a_verdict():
                 assert list(said) == list(as_object())
                 return
     raise AssertionError("no page shows a verdict as JSON")
+
+
+@pytest.mark.slow
+def test_the_picture_of_an_evidence_sheet_is_made_by_the_project(folder, demo_run, monkeypatch):
+    from tests import docs_pictures
+
+    monkeypatch.setattr(docs_pictures, "PICTURES", folder)
+    docs_pictures.save_evidence(folder / "clip.mp4", demo_run / "model" / "model.safetensors")
+    assert 10_000 < (folder / "evidence-sheet.jpg").stat().st_size <= docs_pictures.MOST_BYTES
 
 
 @pytest.mark.slow
