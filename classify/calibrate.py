@@ -1,6 +1,6 @@
 """`make calibrate`: set a model's band from a user's own unmanipulated clips.
 
-    python -m classify.calibrate REALS --model FILE --false-alarms .01 --out FILE
+    python -m classify.calibrate --reals FOLDER --model FILE --false-alarms .01 --out FILE
 
 A new model file is written, with the same weights: of unmanipulated clips that come from where these come from, at most
 the wanted share is called FAKE (split conformal prediction, see classify.judging.calibration). What is called
@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
 
     parser = argparse.ArgumentParser(prog="python -m classify.calibrate",
                                      description="Set a model's band from your own unmanipulated clips.")
-    parser.add_argument("reals", type=Path, help="folder of unmanipulated clips")
+    parser.add_argument("--reals", type=Path, required=True, help="folder of unmanipulated clips")
     parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped detector)")
     parser.add_argument("--false-alarms", type=float, default=.05,
                         help="share of such clips that may be called FAKE (default .05)")

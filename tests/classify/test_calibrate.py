@@ -21,7 +21,7 @@ def reals(demo_corpus, tmp_path_factory):
 def test_the_band_is_that_of_the_clips_and_no_weight_changes(reals, tmp_path, capsys):
     """Three clips allow one false alarm in four: the bar is just above the highest of them."""
     out = tmp_path / "own.onnx"
-    calibrate.main([str(reals), "--false-alarms", ".25", "--out", str(out), "--device", "cpu"])
+    calibrate.main(["--reals", str(reals), "--false-alarms", ".25", "--out", str(out), "--device", "cpu"])
     judge = Judge(SHIPPED, "cpu")
     verdicts = [judge.judge(clip) for clip in reals.iterdir()]
     assert all(verdict.probability is not None for verdict in verdicts)
@@ -44,7 +44,7 @@ def test_a_checkpoint_of_torch_keeps_its_kind_and_its_weights(reals, tmp_path):
 
 
 def test_too_few_clips_are_refused_with_the_rate_that_they_allow(reals, tmp_path, capsys):
-    assert calibrate.main([str(reals), "--false-alarms", ".01", "--out", str(tmp_path / "x"), "--device", "cpu"]) == 1
+    assert calibrate.main(["--reals", str(reals), "--false-alarms", ".01", "--out", str(tmp_path / "x"), "--device", "cpu"]) == 1
     said = capsys.readouterr().err
     assert "at least 99 clips" in said and "with 3 the lowest is 0.250" in said and not (tmp_path / "x").exists()
 
@@ -52,5 +52,5 @@ def test_too_few_clips_are_refused_with_the_rate_that_they_allow(reals, tmp_path
 def test_impossible_rates_and_models_without_a_band_are_refused(reals, demo_run, tmp_path, capsys):
     for flags, why in ((["--false-alarms", "0"], "more than 0"),
                        (["--model", str(demo_run / "model" / "model.safetensors")], "no calibration")):
-        assert calibrate.main([str(reals), *flags, "--out", str(tmp_path / "x"), "--device", "cpu"]) == 1
+        assert calibrate.main(["--reals", str(reals), *flags, "--out", str(tmp_path / "x"), "--device", "cpu"]) == 1
         assert why in capsys.readouterr().err
