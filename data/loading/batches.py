@@ -186,11 +186,12 @@ class Batches:
             read = self.pictures[np.sort(numbers)][np.argsort(np.argsort(numbers))]  # in the order of the disk
             for place in np.flatnonzero(blended):
                 assert self.degradation is not None and self.points is not None
-                real, read[place] = self_blend(
+                real, fake = self_blend(
                     read[place], self.points[stored[place]],
                     np.random.default_rng((self.degradation[1], epoch, int(mine[place]), BLENDS)))
                 if self.sampler.paired:
-                    read[place - 1] = real
+                    read[place - 1] = real  # first: it may be the picture in `read[place]` itself
+                read[place] = fake
             if self.degradation and self._degrades():
                 options, seed = self.degradation
                 read = degrade(read, options, draws(keys.tolist(), seed, epoch))

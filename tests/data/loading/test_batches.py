@@ -119,6 +119,7 @@ def test_a_real_can_be_paired_with_itself_blended_and_is_a_fake_then():
         assert torch.equal(picture, {**halves[0], **halves[1]}[row][0])
         as_stored = torch.equal(picture, torch.from_numpy(faces[row % 20]).permute(2, 0, 1))
         assert as_stored == (row < 20) or row in blended  # the real of a blend may be changed, too
+    assert blended and all(not torch.equal(whole[real][0], whole[real + 20][0]) for real in blended)
 
 
 def test_both_of_a_pair_are_degraded_and_moved_alike():
