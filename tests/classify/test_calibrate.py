@@ -44,7 +44,8 @@ def test_a_checkpoint_of_torch_keeps_its_kind_and_its_weights(reals, tmp_path):
 
 
 def test_too_few_clips_are_refused_with_the_rate_that_they_allow(reals, tmp_path, capsys):
-    assert calibrate.main(["--reals", str(reals), "--false-alarms", ".01", "--out", str(tmp_path / "x"), "--device", "cpu"]) == 1
+    flags = ["--false-alarms", ".01", "--out", str(tmp_path / "x"), "--device", "cpu"]
+    assert calibrate.main(["--reals", str(reals), *flags]) == 1
     said = capsys.readouterr().err
     assert "at least 99 clips" in said and "with 3 the lowest is 0.250" in said and not (tmp_path / "x").exists()
 
