@@ -67,8 +67,8 @@ def calibrate(reals: Path, model: Path, false_alarms: float, out: Path, device: 
     ranked = [Copy(score, str(number)) for number, score in enumerate(scores)]
     high = quantile(ranked, false_alarms)
     band = Calibration(min(quantile(ranked, max(UNSURE, false_alarms)), high), high, before.slope, before.offset)
-    reason = (f"at most {false_alarms:.2%} of unmanipulated clips like the {len(scores)} of a user that it was chosen on "
-              "are called FAKE")
+    reason = (f"at most {false_alarms:.2%} of unmanipulated clips like the {len(scores)} of a user that it was chosen "
+              "on are called FAKE")
     return _write(model, out, {
         **judge.card, "calibration": band.as_record(), "threshold": band.as_record()["high"],
         "threshold_reason": reason,
@@ -99,7 +99,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped detector)")
     parser.add_argument("--false-alarms", type=float, default=.05,
                         help="share of such clips that may be called FAKE (default .05)")
-    parser.add_argument("--out", type=Path, help="model file to write (default out/calibrated, with the model's suffix)")
+    parser.add_argument("--out", type=Path,
+                        help="model file to write (default out/calibrated, with the model's suffix)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default auto)")
     arguments = parser.parse_args(argv)
     out = arguments.out or Path("out/calibrated").with_suffix(arguments.model.suffix)
