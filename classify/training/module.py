@@ -100,7 +100,7 @@ class Learner(lightning.LightningModule):
             layer.train(layer in learning)
 
     def training_step(self, batch: Batch, step: int) -> torch.Tensor:
-        drawn = draws(batch.rows.tolist(), self.options.seed, self.current_epoch)
+        drawn = draws(batch.keys.tolist(), self.options.seed, self.current_epoch)
         features = self._features(augment(batch.pictures, self.augmentation, drawn))
         logits = self.net.head(features).flatten()
         loss = self._loss(logits, batch.labels)

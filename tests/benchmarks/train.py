@@ -132,7 +132,7 @@ def augment_s(bench: Bench, batches: Batches, n: int) -> float:
     pictures = batch.pictures.to(bench.device)
 
     def work() -> None:
-        augment(pictures, AugmentOptions(), draws(batch.rows.tolist(), 0, 0))
+        augment(pictures, AugmentOptions(), draws(batch.keys.tolist(), 0, 0))
 
     work()
     return bench.seconds(work, n) / n
