@@ -52,7 +52,7 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
 
     What is there already, made with the same options from the same file (size and modification time), is kept.
     A video that cannot be used is a row with its status; an unexpected error of one video is a row with status
-    "error", which the next run tries again. progress: a Progress that is told of every video, or None.
+    "error", which the next run tries again. progress: a Progress that is called for every video, or None.
     Crops of files that are gone (a disk that was taken out) are kept, too; where the whole corpus is gone, what was not
     extracted before is a row with status "error".
     Returns how many videos ended in each status.

@@ -17,7 +17,7 @@ from pipeline.parallel import WorkerDied, call, cpu_count
 
 START_S = 600.0     # for the first worker to start, which on a cluster that grows by itself includes new machines
 LIVES_TO_START = 3  # workers in a row that may die before they have started, for each that is wanted
-STORE_BYTES = 100 * 2**20  # of shared memory for a Ray of our own: rows pass through it, no pictures
+STORE_BYTES = 100 * 2**20  # of shared memory for a Ray that this process starts: rows pass through it, no pictures
 
 
 def cluster(workers: int | None = None) -> tuple[int, float]:

@@ -2,7 +2,7 @@
 
 A clip is judged anew from its file, as `python -m classify.video --report` does it: at least five frames, everybody in
 it. So its verdict may be another than the call of the report, which rests on the stored crops of the main face; both
-are told. Always on the CPU, where the same clip gives the same bytes.
+are shown. Always on the CPU, where the same clip gives the same bytes.
 """
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables and records of a finished run, as a report reads them, and what of them is told beside its numbers."""
+"""The tables and records of a finished run, as a report reads them, and what it says of them beside its numbers."""
 from __future__ import annotations
 
 from dataclasses import dataclass

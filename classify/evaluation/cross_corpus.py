@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 UNALTERED = "as they are"
 CONDITIONS = (UNALTERED, "H.264 crf 34", "scaled to 1/2")  # that rankings are printed for
 SWAPS, TALKING = "swaps and reenactments", "talking heads"
-ALARMS = 0.05  # share of false alarms that recall is told at
+ALARMS = 0.05  # share of false alarms at which recall is reported
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ A picture is judged from one crop a face, or whole, as its model's card says; a 
 clip shows several people, each is judged and the worst decides: one swapped face makes a fake.
 
 A verdict is `real`, `fake` or `undecided` with a reason. A file that cannot be read has none: that is an error.
-What this module does not know: who is in a clip; people are told apart by extract.faces.tracks.
+This module does not know who is in a clip: extract.faces.tracks separates people.
 """
 from __future__ import annotations
 
@@ -105,8 +105,8 @@ def decide(scores: Sequence[float], card: dict[str, Any], n_read: int, least: in
     score = aggregate(scores, card["aggregation"])
     calibration = Calibration.of(card)
     if calibration and calibration.low <= score < calibration.high:
-        return "undecided", score, "; ".join([f"this model cannot tell between {calibration.low:.3f} and "
-                                              f"{calibration.high:.3f}", *complaints])
+        return "undecided", score, "; ".join([f"score {score:.3f} is in the uncertain band "
+                                              f"({calibration.low:.3f} to {calibration.high:.3f})", *complaints])
     return ("fake" if score >= card["threshold"] else "real"), score, ""
 
 

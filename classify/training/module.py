@@ -1,6 +1,6 @@
 """The training loop: Lightning runs it, this module says what a step, an epoch and a good epoch are.
 
-Everything random hangs on (seed, epoch, step), never on what ran before, so a resumed run goes on as if undisturbed.
+Everything random depends on (seed, epoch, step) only, so that a resumed training continues as if undisturbed.
 """
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def compare(out: Path, options: CompareOptions, others: list[str]) -> pd.DataFra
 
 
 def _result(out: Path, folder: Path, flags: list[str]) -> dict[str, Any]:
-    """The part of the row that does not hang on the machine: stored, or trained and scored and then stored."""
+    """The part of the row that does not depend on the machine: stored, or trained and scored and then stored."""
     from classify.models.network import read_card
     from classify.training.train import parse, train
     from data.loading.pack import Pack

@@ -65,7 +65,7 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
     net, card = _begin(model, training, out)
     made_from = {"model": as_record(model), "augmentation": as_record(augmentation), "batch": running.batch,
                  **{k: v for k, v in as_record(training).items() if k not in ("epochs", "patience", "resume")},
-                 **({"epochs": training.epochs} if training.cosine else {}),  # the rate hangs on how far it is
+                 **({"epochs": training.epochs} if training.cosine else {}),  # the rate depends on how far it is
                  "split_hash": json.loads((out / "split.json").read_text())["split_hash"]}
     folder = folder or out / "model"
     run = folder / "run"

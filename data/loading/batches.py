@@ -1,6 +1,6 @@
 """Which crops make up a batch, and batches from a pack: every step of training and scoring gets its pictures here.
 
-What a batch holds hangs on (seed, epoch) alone, so that a resumed run goes on in the same order, and several processes
+What a batch holds depends on (seed, epoch), so that a resumed run goes on in the same order, and several processes
 can each take their share of every batch.
 """
 from __future__ import annotations

@@ -78,7 +78,7 @@ def meaning(evidence: Evidence) -> list[str]:
                 "light and strong compression are common reasons.",
         "real": "It is not a certificate. A method that the model has not learned, or a copy that was compressed or "
                 "shrunk on its way, hides a fake from it.",
-        "undecided": "It is no half of a yes. Nothing here speaks for or against the " + evidence.thing + "."}
+        "undecided": "This is not a weak FAKE. Nothing here speaks for or against the " + evidence.thing + "."}
     found = [lines[said.verdict]]
     if faces:
         found.append(f"Only faces were looked at: not the sound, not the scene, not whether the {evidence.thing} shows "

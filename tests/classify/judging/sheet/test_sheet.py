@@ -99,7 +99,7 @@ def test_every_number_is_one_of_the_json(request, case):
 
 
 def test_the_verdict_stands_first_and_what_it_does_not_mean_follows(found):
-    for verdict, words in (("fake", "not proof"), ("real", "not a certificate"), ("undecided", "no half of a yes")):
+    for verdict, words in (("fake", "not proof"), ("real", "not a certificate"), ("undecided", "not a weak FAKE")):
         page = render(replace(found, verdict=replace(found.verdict, verdict=verdict)))
         assert page.index(f"<b>{verdict.upper()}</b>") < page.index(words) < page.index("Scores over the clip")
 
