@@ -189,6 +189,28 @@ def test_the_crops_of_the_run_are_what_is_compared(demo_run, tmp_path):
     assert 0 < len(compared.pictures) <= export.CROPS
 
 
+def test_a_clip_gets_the_verdict_that_torch_gives(demo_run, demo_corpus, tmp_path):
+    from classify.judging.judge import Judge
+
+    model = demo_run / "model" / "model.safetensors"
+    export.export_model(model, tmp_path / "m.onnx")
+    ours, theirs = Judge(tmp_path / "m.onnx"), Judge(model, "cpu")
+    for clip in (demo_corpus / "Celeb-real" / "id0_0000.mp4", demo_corpus / "Celeb-synthesis" / "id0_id1_0000.mp4"):
+        found, expected = ours.judge(clip), theirs.judge(clip)
+        assert (found.verdict, found.n_faces, found.model) == (expected.verdict, expected.n_faces, expected.model)
+        assert found.score == pytest.approx(expected.score, abs=2e-3)
+
+
+def test_crops_of_a_run_are_scored_as_by_torch(exported):
+    from classify.evaluation.options import ScoreOptions
+    from classify.score import score_pictures
+
+    places = np.array([3, 0, 4])
+    scores = [score_pictures(net, noise(), places, ScoreOptions(batch=2), progress=False)
+              for net in (load_onnx(exported[1], "cpu")[0], load_checkpoint(exported[0])[0])]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-5) and len(set(scores[0])) == 3
+
+
 def test_an_onnx_file_is_there_to_judge_with_not_to_train_on(exported):
     with pytest.raises(CheckpointError, match="name the .safetensors"):
         load_checkpoint(exported[1])
