@@ -5,11 +5,10 @@ import subprocess
 import sys
 
 import numpy as np
-import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
 
+import onnx
 from classify import export, video
 from classify.models.card import read_card
 from classify.models.network import Ensemble, build, load_checkpoint, save_checkpoint
@@ -17,9 +16,11 @@ from classify.models.onnx import load_onnx
 from classify.models.onnx_export import with_card
 from classify.models.onnx_file import MOST_BYTES
 from classify.models.options import ModelOptions
+from classify.models.probe import probe_pictures
 from classify.video import SHIPPED
 from extract.decoding.sampling import FrameOptions
 from extract.faces.detector import FaceOptions
+from onnx import TensorProto, helper, numpy_helper
 from pipeline.errors import CheckpointError, OptionsError
 from pipeline.options import as_record
 
@@ -203,10 +204,11 @@ def test_a_clip_gets_the_verdict_that_torch_gives(demo_run, demo_corpus, tmp_pat
 
 def test_crops_of_a_run_are_scored_as_by_torch(exported):
     from classify.evaluation.options import ScoreOptions
-    from classify.score import score_pictures
+    from classify.evaluation.score import score_pictures
 
-    places = np.array([3, 0, 4])
-    scores = [score_pictures(net, noise(), places, ScoreOptions(batch=2), progress=False)
+    pictures = np.concatenate([probe_pictures(SIZE), np.full((1, SIZE, SIZE, 3), 90, np.uint8)])
+    places = np.array([2, 0, 1])
+    scores = [score_pictures(net, pictures, places, ScoreOptions(batch=2), progress=False)
               for net in (load_onnx(exported[1], "cpu")[0], load_checkpoint(exported[0])[0])]
     assert scores[0] == pytest.approx(scores[1], abs=1e-5) and len(set(scores[0])) == 3
 
