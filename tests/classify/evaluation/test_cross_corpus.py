@@ -123,7 +123,7 @@ def test_each_alteration_changes_a_picture_as_it_says():
 
 def test_a_clip_is_altered_frame_by_frame_and_keeps_its_times(tmp_path):
     path = write_clip(tmp_path / "a.mp4", [k / 10 for k in range(40)])
-    altered = Altered(str(path), FrameOptions(every=1), ALTERATIONS["scaled to 1/2"])
+    altered = Altered(str(path), FrameOptions(every=1, min_frames=1), ALTERATIONS["scaled to 1/2"])
     frames = list(altered.frames())
     assert [round(frame.time_s, 3) for frame in frames] == [0, 1, 2, 3]
     assert all(frame.rgb.shape == (48, 96, 3) for frame in frames)
