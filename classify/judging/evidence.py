@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Sequence
 
 from classify.judging.judge import Judge, Verdict
 from extract.decoding.image import Still
+from extract.decoding.media import open_bytes
 from extract.decoding.sampling import Clip, Frame, FrameOptions
 from extract.layouts.base import is_picture
 
@@ -198,5 +199,5 @@ def _share(position: float, length: int) -> float:
 
 
 def _sha256(path: str | Path) -> str:
-    with open(path, "rb") as file:
+    with open_bytes(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.decoding.image import open_picture
+from extract.decoding.media import open_bytes, open_container
 from extract.layouts.base import is_picture
 from pipeline.errors import PipelineError
 
@@ -36,7 +37,7 @@ def facts_of(path: str | Path) -> dict[str, Any]:
     A file that cannot be read gives only its size: this is for people, and no reason to fail.
     """
     path = Path(path)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, PipelineError):
         facts: dict[str, Any] = {"bytes": os.stat(path).st_size, "c2pa": _has_c2pa(path)}
         if facts["c2pa"]:
             facts["credentials"] = credentials(path)
@@ -93,7 +94,7 @@ def video_facts(path: str | Path) -> dict[str, Any]:
     from pipeline.errors import VideoError
 
     try:
-        with av.open(str(path), metadata_errors="replace") as file:
+        with open_container(path) as file:
             facts: dict[str, Any] = {"container": file.format.name, **_tags(file.metadata)}
             stream: Any
             for stream in file.streams:
@@ -118,7 +119,7 @@ def _tags(metadata: dict[str, str]) -> dict[str, Any]:
 
 def _has_c2pa(path: Path) -> bool:
     """Whether the file seems to carry a C2PA manifest (a JUMBF box of that name); it is not verified."""
-    with open(path, "rb") as file:
+    with open_bytes(path) as file:
         start = file.read(SEARCHED)
     return b"jumb" in start and b"c2pa" in start
 
@@ -136,7 +137,7 @@ def credentials(path: str | Path) -> dict[str, Any]:
         return {}
     offline = Settings.from_dict({"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}})
     try:
-        with open(path, "rb") as file:
+        with open_bytes(path) as file:
             with Reader(mimetypes.guess_type(path)[0] or "", file, context=Context(offline)) as reader:
                 store = json.loads(reader.json())
         return _claims(store["manifests"][store["active_manifest"]], store)

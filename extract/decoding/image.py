@@ -4,19 +4,16 @@ What this module does not know: colour profiles. A picture is taken as sRGB, as 
 """
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator
 
+from extract.decoding.media import open_bytes, open_image, shrink
 from extract.decoding.sampling import Frame
 from pipeline.errors import VideoError
 
 if TYPE_CHECKING:
     import numpy as np
 
-# What Pillow may try, by content. Of the others it knows, some start programs (EPS) and none is in any corpus.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-MOST_PX = 120_000_000  # 360 MB of pixels; large cameras make 102 megapixels, bombs claim thousands
 TURNED = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270",
           7: "TRANSVERSE", 8: "ROTATE_90"}  # EXIF orientation -> what shows it upright
 ORIENTATION = 0x0112
@@ -27,7 +24,7 @@ def read_picture(path: str | Path) -> np.ndarray:
     """The pixels as a viewer shows them: uint8 RGB (height, width, 3), upright by EXIF.
 
     What is transparent is shown on white; 16 bits become 8 (the upper ones); of an animation it is the first picture.
-    Raises VideoError (status "unreadable") for what is no picture, is cut off or damaged, or has more than MOST_PX.
+    Raises VideoError (status "unreadable") for what is no picture, is cut off or damaged, or has too many pixels.
     """
     return _decoded(Path(path), _rgb)
 
@@ -69,23 +66,13 @@ class Still:
 def _decoded(path: Path, use) -> Any:
     from PIL import Image
 
-    if not path.is_file():
-        raise VideoError("no such file" if not path.exists() else "not a file")
-    if path.stat().st_size == 0:
-        raise VideoError("the file is empty (0 bytes)")
-    # On odd metadata, and on sizes that are checked here. Not catch_warnings: threads would undo each other's.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > MOST_PX:
-                raise Image.DecompressionBombError
+        with open_image(path) as image:
             return use(image)
     except VideoError:
         raise
     except Image.UnidentifiedImageError:
         raise VideoError(_no_picture(path)) from None
-    except Image.DecompressionBombError:
-        raise VideoError(f"it claims more than {MOST_PX / 1e6:.0f} megapixels") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
         if isinstance(error, OSError) and error.errno:
             raise VideoError(f"cannot be read: {error.strerror}") from None
@@ -94,7 +81,7 @@ def _decoded(path: Path, use) -> Any:
 
 
 def _no_picture(path: Path) -> str:
-    with open(path, "rb") as file:
+    with open_bytes(path) as file:
         kind = NOT_READ.get(file.read(12)[4:12])
     return f"{kind} pictures are not read: convert it to JPEG or PNG" if kind else "not a picture"
 
@@ -107,6 +94,7 @@ def _rgb(image) -> np.ndarray:
         turn = TURNED.get(image.getexif().get(ORIENTATION, 1))
     except Exception:  # damaged EXIF turns nothing; the pixels are whole
         turn = None
+    shrink(image)
     if image.mode.startswith("I;16"):
         # Pillow's own conversion clips at 255 instead of scaling.
         image.load()

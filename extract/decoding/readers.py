@@ -7,7 +7,8 @@ PyAV    reads all packets (cheap), decodes only the key-frame groups that hold a
 OpenCV  `grab()` on every frame and `retrieve()` on the wanted ones; exact, at the cost of decoding everything, and of
         decoding it twice, since only decoding tells it how long a clip is.
 
-Both turn a picture upright and scale it to square pixels; both only open files, never what a file says to fetch.
+Both turn a picture upright and scale it to square pixels; both get their files from media.py, never what a file says to
+fetch.
 
 Damage: a decoder flags the frame in which it met an error but not the frames predicted from it, so after an error PyAV
 gives nothing until the next key frame. Nobody can know of flipped bits that still decode: H.264 and MPEG-4 notice most
@@ -19,13 +20,13 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extract.decoding.decoder import Decoder, decode, packets_of
+from extract.decoding.media import check_frame_size, open_capture, open_container
 from pipeline.errors import VideoError
 
 if TYPE_CHECKING:
@@ -72,24 +73,16 @@ class PyAV:
     def _open(self):
         import av
 
-        source: object = os.path.abspath(self.path)
         try:
-            try:
-                str(source).encode()
-            except UnicodeEncodeError:  # a name that is no UTF-8: FFmpeg gets the open file instead
-                source = open(self.path, "rb")
-            # Only files: a playlist that calls itself .mp4 must not fetch anything. Titles may be in any encoding.
-            with av.open(source, options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+            with open_container(self.path) as container:
                 stream = _main_stream(container)
                 if stream.codec_context is None or stream.codec_context.name == "":
                     raise VideoError("no decoder for this video stream")
+                check_frame_size(stream, self.path)
                 stream.codec_context.thread_count = 1  # one clip a core; FFmpeg's threads cost more than they give
                 yield container, stream
         except (av.error.FFmpegError, OSError) as error:
             raise VideoError(_reason(error)) from None
-        finally:
-            if not isinstance(source, str):
-                source.close()  # type: ignore[attr-defined]
 
     def _start_from_packets(self, container, stream) -> None:
         """Displayed times from packet timestamps; `_planned` says whether they can be relied on."""
@@ -277,16 +270,13 @@ class OpenCV:
                 return
 
     def _grab(self):
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: what went wrong is in the error we raise
-        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
         import cv2
 
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         try:
             str(self.path).encode()
         except UnicodeEncodeError:
             raise VideoError("OpenCV cannot open a name that is no UTF-8") from None
-        capture = cv2.VideoCapture(os.path.abspath(self.path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+        capture = open_capture(self.path)
         try:
             if not capture.isOpened():
                 raise VideoError("cannot be opened as a video by OpenCV: truncated, damaged or not a video")

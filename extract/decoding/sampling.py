@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, NamedTuple
 
+from extract.decoding.media import Refused
 from extract.decoding.readers import SAME_TIME_S, NoVideoStream, OpenCV, PyAV
 from pipeline.errors import VideoError
 from pipeline.options import option
@@ -82,10 +83,6 @@ class Clip:
         self.path = Path(path)
         self.options = options
         self.damage = ""
-        if not self.path.is_file():
-            raise VideoError("no such file" if not self.path.exists() else "not a file")
-        if self.path.stat().st_size == 0:
-            raise VideoError("the file is empty (0 bytes)")
         self._reader = self._open()
         times_s = self._reader.times_s
         self.duration_s = times_s[-1]
@@ -120,7 +117,7 @@ class Clip:
                 opened = reader(self.path)
                 if not opened.times_s:
                     raise VideoError("the video stream holds no frame that can be read")
-            except NoVideoStream:
+            except (NoVideoStream, Refused):
                 raise
             except VideoError as error:
                 reasons.append(error)
