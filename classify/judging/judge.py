@@ -114,18 +114,18 @@ def decide(scores: Sequence[float], card: dict[str, Any], n_read: int, least: in
 class Judge:
     """A loaded model with its detector; judges clip after clip.
 
-    model: path of a checkpoint. device: auto, cpu, cuda, mps. Crop and frame options come from the checkpoint.
-    Raises CheckpointError.
+    model: path of a checkpoint. device: auto, cpu, cuda, mps. Crop and frame options come from the checkpoint. pinned:
+    of classify.models.card.read_card. Raises CheckpointError.
     """
 
-    def __init__(self, model: Path, device: str = "auto"):
+    def __init__(self, model: Path, device: str = "auto", pinned: bool = True):
         from classify.models.network import load_checkpoint
         from extract.decoding.sampling import FrameOptions
         from extract.faces.detector import Detector, FaceOptions, WholeFrame, pick_device
         from pipeline.options import from_record
 
         self.device = pick_device(device)
-        self.net, self.card = load_checkpoint(model, self.device)
+        self.net, self.card = load_checkpoint(model, self.device, pinned=pinned)
         self.whole = self.card.get("crop") == "whole"
         faces = from_record(FaceOptions, self.card["faces"])
         self.detector = WholeFrame(faces) if self.whole else Detector(faces, self.device)

@@ -19,6 +19,8 @@ from classify.judging.aggregate import DEFAULT_RULE
 from classify.judging.calibration import FALSE_ALARMS, UNSURE
 from classify.judging.judge import Judge
 from classify.models.network import load_checkpoint, save_checkpoint
+from classify.release.pin import pin
+from classify.video import SHIPPED
 from extract.decoding.sampling import FrameOptions
 from extract.faces.detector import FaceOptions
 from pipeline.errors import SplitError, command
@@ -31,12 +33,12 @@ CENTRE = 0.72
 
 def ship(model: Path, corpora: list[Path], natural: list[Path], out: Path, device: str = "auto") -> dict[str, Any]:
     """Write the detector. Returns its card. Raises SplitError where the clips lack a class."""
-    net, card = load_checkpoint(model)
+    net, card = load_checkpoint(model, pinned=False)
     card |= {"faces": as_record(FaceOptions(crop="face")), "frames": as_record(FrameOptions()), "crop": "face",
              "centre": CENTRE, "dataset": "DFDC crops and photos", "aggregation": DEFAULT_RULE,
              "aggregation_reason": "fixed beforehand: DFDC has one crop a clip", "threshold": 0.5, "calibration": None}
     save_checkpoint(out, net, card, half=True)
-    judge = Judge(out, device)
+    judge = Judge(out, device, pinned=False)
     clips = [clip for clip in judged(judge, clips_of(corpora, natural)) if clip.score is not None]
     if len({clip.label for clip in clips}) < 2:
         raise SplitError("the clips that choose the band must be real and fake ones, with a face")
@@ -62,6 +64,8 @@ def main(argv: list[str] | None = None) -> None:
     card = ship(arguments.model, arguments.corpus, arguments.natural, arguments.out, arguments.device)
     print(f"detector: {card['model_id']}: UNDECIDED from {card['calibration']['low']:.3f}, FAKE from "
           f"{card['threshold']:.3f}: {card['threshold_reason']}")
+    if arguments.out.resolve() == SHIPPED.resolve():
+        print("detector: {}, sha256 {}, now stand in classify/models/shipped.py: commit both files".format(*pin()))
 
 
 if __name__ == "__main__":

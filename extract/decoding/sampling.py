@@ -6,6 +6,7 @@ in readers.py; a file that the chosen reader cannot open is read with the other 
 from __future__ import annotations
 
 import bisect
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, NamedTuple
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 VIDEO_READERS = ("pyav", "opencv")
 MOST_MARKS = 10 ** 6   # two days at 6 a second; timestamps or a header that ask for more are damaged
+MOST_MIN_FRAMES = 1000
 MISSING_END_S = 0.5    # a stream this much shorter than its header says lost its end; headers round by some frames
 
 
@@ -33,12 +35,12 @@ class FrameOptions:
     reader: str = option("pyav", "what decodes the videos; both give the same frames", choices=VIDEO_READERS)
 
     def __post_init__(self) -> None:
-        if not self.every > 0:
+        if not 0 < self.every < math.inf:
             raise ValueError(f"every must be more than 0 seconds, got {self.every}")
-        if self.frames is not None and self.frames < 1:
-            raise ValueError(f"frames must be at least 1, got {self.frames}")
-        if self.min_frames < 1:
-            raise ValueError(f"min_frames must be at least 1, got {self.min_frames}")
+        if self.frames is not None and not 1 <= self.frames <= MOST_MARKS:
+            raise ValueError(f"frames must be from 1 to {MOST_MARKS}, got {self.frames}")
+        if not 1 <= self.min_frames <= MOST_MIN_FRAMES:
+            raise ValueError(f"min_frames must be from 1 to {MOST_MIN_FRAMES}, got {self.min_frames}")
 
 
 class Frame(NamedTuple):
