@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Iterable
 
+from extract.decoding.media import Limits, set_limits
 from pipeline.errors import OptionsError, PipelineError, VideoError, command, fail
+from pipeline.options import add_flags, from_flags
 
 SHIPPED = Path(__file__).parent / "release" / "detector.safetensors"  # judges where no --model is named
 BAR = 24  # characters of a full bar
@@ -106,6 +108,7 @@ def add_judge_flags(parser: argparse.ArgumentParser, thing: str, files: str) -> 
     parser.add_argument("--workers", type=int, metavar="N", help="processes that judge for --csv, a few "
                         "hundred MB each (default: one a core; on a GPU this one alone, 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default auto)")
+    add_flags(parser, Limits)
 
 
 def judge_for(arguments: argparse.Namespace, below: Callable[[list[str]], list[str]], thing: str) -> tuple:
@@ -115,6 +118,7 @@ def judge_for(arguments: argparse.Namespace, below: Callable[[list[str]], list[s
     """
     from classify.models.card import read_card
 
+    set_limits(from_flags(Limits, arguments))
     read_card(arguments.model)
     paths = below(arguments.paths)
     one_each(arguments, paths, thing)

@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from extract.decoding.media import Limits, limits, set_limits
 from extract.decoding.sampling import FrameOptions
 from extract.faces.detector import DETECTOR, FaceOptions, WholeFrame, make_cascade, pick_device
 from extract.layouts.base import thing_of
@@ -138,7 +139,7 @@ def _workers(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions,
         gpus = GPU_SHARE if device.startswith("cuda") else 0.0
         most = min(n_cpus, int(n_gpus / gpus)) if gpus else n_cpus
         return (min(most if run.workers is None else run.workers, n_todo), _start_worker,
-                (root, store, frames, faces, device, None), "ray", gpus)
+                (root, store, frames, faces, device, None, limits()), "ray", gpus)
     # A wrong one ends here, not in every worker.
     device = pick_device(run.device) if n_todo and faces.crop == "face" else "cpu"
     most = cpu_count() + (0 if device == "cpu" else WAITING)
@@ -149,7 +150,7 @@ def _workers(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions,
 
         server = stack.enter_context(DetectorServer(make_cascade(faces, device)))
         served = server.address, server.key
-    return workers, _start_worker, (root, store, frames, faces, device, served), "local", 0.0
+    return workers, _start_worker, (root, store, frames, faces, device, served, limits()), "local", 0.0
 
 
 def _stamp(stamp_of, video_id: str, original: dict[str, str]) -> list | None:
@@ -198,12 +199,13 @@ class _Timed:
 
 
 def _start_worker(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions, device: str,
-                  served: tuple | None = None) -> None:
+                  served: tuple | None = None, most: Limits = Limits()) -> None:
     """served: address and key of a DetectorServer; without one the worker has a detector of its own."""
     import cv2
 
     from extract.faces.detector import Detector
 
+    set_limits(most)
     cv2.setNumThreads(0)  # a worker a core: more threads only wait for each other
     cascade = None
     if served:
@@ -320,6 +322,7 @@ def _extract(work: stages.Work) -> int | None:
     root = stages.corpus_root(work.record)
     if root is None:
         raise PipelineError(f"{work.out} has no index: run `make index CORPUS=folder` first")
+    set_limits(work.options(Limits))
     run, index, progress = work.options(RunOptions), read_table(work.out / "index.csv", INDEX), Progress()
     # Crops that changed since are read again, and made again where they are not what was written.
     run = replace(run, verify=run.verify or "sizes or times of crops changed" in work.reasons)

@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator
 
+from extract.decoding.media import limits, set_limits
 from extract.store import Store, sha256_of, stamp_of
 from pipeline.errors import CorpusError, VideoError
 from pipeline.parallel import map_unordered
@@ -67,12 +68,13 @@ def _looked_at(root: Path, names: list[str], run: RunOptions) -> Iterator[list[R
     """Rows of all these pictures, a bundle at a time. The pictures of a bundle whose worker died are tried alone."""
     bundles = [(root, names[i:i + BUNDLE]) for i in range(0, len(names), BUNDLE)]
     lost: list[str] = []
-    for (_, bundle), found in map_unordered(_look, bundles, run.workers, engine=run.engine):
+    for (_, bundle), found in map_unordered(_look, bundles, run.workers, set_limits, (limits(),), run.engine):
         if isinstance(found, Exception):
             lost += bundle
         else:
             yield found
-    for (_, [name]), found in map_unordered(_look, [(root, [name]) for name in lost], run.workers, engine=run.engine):
+    alone = [(root, [name]) for name in lost]
+    for (_, [name]), found in map_unordered(_look, alone, run.workers, set_limits, (limits(),), run.engine):
         failed = isinstance(found, Exception)
         yield [[name, None, "error", f"{type(found).__name__}: {found}", 0, 0, None]] if failed else found
 

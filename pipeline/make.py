@@ -57,7 +57,7 @@ TARGETS = {
     "ensemble": Target("classify.training.ensemble", (), (SCORE,), words=("MODELS",)),
     "restore": Target("classify.training.replaced", flags=("MODEL_ID",)),
     "check": Target("extract.corpus", (), ("extract.corpus:IndexOptions",), out=False),
-    "serve": Target("serve.app", options=("serve.options:ServeOptions",), flags=("TOKEN",), out=False),
+    "serve": Target("serve.app", options=("serve.options:ServeOptions", "extract.decoding.media:Limits"), flags=("TOKEN",), out=False),
     "bench-quality": Target("classify.evaluation.cross_corpus", flags=("MODEL", "DEVICE"), out=False),
     "bench-extract": Target("tests.benchmarks.extract", out=False),
     "bench-train": Target("tests.benchmarks.train", flags=("BACKBONE", "SIZE", "BATCH", "DEVICE"), out=False),

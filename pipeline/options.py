@@ -88,7 +88,8 @@ def from_record(cls: type[T], record: dict[str, Any]) -> T:
     if unknown := sorted(set(record) - known):
         raise OptionsError(f"{cls.__name__} has no option {unknown}; it has {sorted(known)}")
     hints = typing.get_type_hints(cls)
-    choices = {field.name: field.metadata.get("choices") for field in dataclasses.fields(typing.cast(Any, cls))}
+    choices: dict[str, Any] = {field.name: field.metadata.get("choices")
+                               for field in dataclasses.fields(typing.cast(Any, cls))}
     for name, value in record.items():
         if not _is_a(value, hints[name]):
             raise OptionsError(f"{name} of {cls.__name__} must be of type {_plain_type(hints[name]).__name__}, got "

@@ -74,7 +74,7 @@ TRAINING = ("classify.training.recipes:RecipeOptions", "classify.models.options:
 STAGES = {stage.name: stage for stage in (
     Stage("index", "extract.corpus", ("extract.corpus:IndexOptions",), (), ("index.csv", "copies.csv?"), ("corpus",)),
     Stage("extract", "extract.run", ("extract.decoding.sampling:FrameOptions", "extract.faces.detector:FaceOptions",
-                                     "extract.run:RunOptions"),
+                                     "extract.run:RunOptions", "extract.decoding.media:Limits"),
           ("index.csv",), ("faces/faces.csv", "faces/options.json", "faces/sheet.png", "faces/videos.csv")),
     Stage("split", "data.split", ("data.split:SplitOptions",), ("index.csv", "copies.csv"),
           ("split.json", "split.csv"), ("split",)),

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from classify.video import SHIPPED
+from extract.decoding.media import Limits, set_limits
 from pipeline.errors import OptionsError, command
 from pipeline.options import add_flags, from_flags
 from serve.options import ServeOptions
@@ -18,12 +19,13 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m serve.app", description="Judge clips from a browser or a program: a page at /, the API "
         "described at /docs. Uploads are deleted once judged.")
     parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped detector)")
-    add_flags(parser, ServeOptions)
+    add_flags(parser, ServeOptions, Limits)
     arguments = parser.parse_args(argv)
     named = os.environ.pop("SERVE_TOKEN", "") or None  # `make serve` names an empty one where none is given
     if arguments.token is None:
         arguments.token = named
     options = from_flags(ServeOptions, arguments)
+    set_limits(from_flags(Limits, arguments))
     try:
         import uvicorn
 

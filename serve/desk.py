@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from extract.decoding.media import limits
 from serve.judgement import ENDED, Judgement
 from serve.options import ServeOptions
 from serve.problems import Problem, as_problem
@@ -136,7 +137,7 @@ class Desk:
         context = multiprocessing.get_context("spawn")  # a fork would share torch's threads and our sockets
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=work, daemon=True, name="judge", args=(
-            theirs, str(self.model), self.options.device, self.options.memory_mb))
+            theirs, str(self.model), self.options.device, self.options.memory_mb, limits()))
         await asyncio.to_thread(self.process.start)
         theirs.close()
         self.n_started += 1

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Callable, Iterable, Iterator, Sequence
 
 from classify.video import printable
+from extract.decoding.media import Limits, limits, set_limits
 from extract.store import stamp_of
 from pipeline.errors import CorpusError, TableError, VideoError, fail
 from pipeline.parallel import WorkerDied, cpu_count, map_unordered
@@ -45,7 +46,7 @@ def judge_to_csv(arguments: Any, paths: Sequence[str], judge: Any, thing: str) -
             workers = cpu_count() if judge.device == "cpu" else 0
         if min(workers, len(todo)) < 2:  # this process has the model already
             return map_unordered(judge_one, todo, 0, take, (judge, thing))
-        return map_unordered(judge_one, todo, workers, start_worker, (arguments.model, judge.device, thing))
+        return map_unordered(judge_one, todo, workers, start_worker, (arguments.model, judge.device, thing, limits()))
 
     rows = judge_all(paths, judged, judge.card["model_id"], arguments.csv, thing)
     print("\n".join([summary(rows, arguments.csv, thing),
@@ -83,13 +84,14 @@ def judge_all(paths: Sequence[str], judged: Callable[[list[str]], Iterable[tuple
 _judge: dict[str, Any] = {}  # of a worker, or of this process
 
 
-def start_worker(model: Path, device: str, thing: str) -> None:
+def start_worker(model: Path, device: str, thing: str, most: Limits) -> None:
     """What judges in a process of its own: one model, one thread."""
     import cv2
     import torch
 
     from classify.judging.judge import Judge
 
+    set_limits(most)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     take(Judge(model, device), thing)

@@ -53,7 +53,8 @@ def picture_facts(path: str | Path) -> dict[str, Any]:
 
 
 def _picture_facts(image) -> dict[str, Any]:
-    facts: dict[str, Any] = {"format": image.format, "size_px": f"{image.width} x {image.height}", "mode": image.mode}
+    width, height = image.info["stored_px"]
+    facts: dict[str, Any] = {"format": image.format, "size_px": f"{width} x {height}", "mode": image.mode}
     if getattr(image, "n_frames", 1) > 1:
         facts["n_pictures"] = image.n_frames
     with contextlib.suppress(Exception):  # damaged EXIF says nothing

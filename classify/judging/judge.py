@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from extract.video import Extraction
 
 MIN_FRAMES = 5  # sampled at least to judge a clip, closer together than training's where the clip is short
+MOST_FRAMES = 120  # sampled at most, farther apart where the clip is long: six minutes at one every 3 s
 MIN_FACES = 3   # frames with a face below which a clip is undecided: of fewer, one odd frame would be half the vote
 SCHEMA = 1      # of the JSON object; raised when a field changes its meaning
 
@@ -130,7 +131,8 @@ class Judge:
         faces = from_record(FaceOptions, self.card["faces"])
         self.detector = WholeFrame(faces) if self.whole else Detector(faces, self.device)
         trained_with = from_record(FrameOptions, self.card["frames"])
-        self.frames = dataclasses.replace(trained_with, min_frames=max(MIN_FRAMES, trained_with.min_frames))
+        least = max(MIN_FRAMES, trained_with.min_frames)
+        self.frames = dataclasses.replace(trained_with, min_frames=least, most_frames=max(MOST_FRAMES, least))
 
     def judge(self, path: str | Path) -> Verdict:
         """The verdict on one video. Raises VideoError where no frame of it can be read."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator
 
-from extract.decoding.media import open_bytes, open_image, shrink
+from extract.decoding.media import open_bytes, open_image
 from extract.decoding.sampling import Frame
 from pipeline.errors import VideoError
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 TURNED = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270",
           7: "TRANSVERSE", 8: "ROTATE_90"}  # EXIF orientation -> what shows it upright
+SIDEWAYS = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")  # of these, those that swap width and height
 ORIENTATION = 0x0112
+BAND_PX = 1_000_000  # pixels that are converted at once
 NOT_READ = {b"ftypheic": "HEIC", b"ftypheix": "HEIC", b"ftypmif1": "HEIF", b"ftypavif": "AVIF"}
 
 
@@ -87,25 +89,46 @@ def _no_picture(path: Path) -> str:
 
 
 def _rgb(image) -> np.ndarray:
+    """The pixels of an opened Pillow image as in `read_picture`, made in bands: a large picture is never held twice
+    more than it must be."""
+    import numpy as np
+
+    try:
+        turn = TURNED.get(image.getexif().get(ORIENTATION, 1), "")
+    except Exception:  # damaged EXIF turns nothing; the pixels are whole
+        turn = ""
+    if image.mode in ("I", "F"):
+        raise VideoError("its pixels are 32-bit numbers, not colours: convert it to 8 or 16 bits")
+    image.load()
+    width, height = image.size
+    rgb = np.empty((width, height, 3) if turn in SIDEWAYS else (height, width, 3), np.uint8)
+    stored = _as_stored(rgb, turn)
+    step = max(1, BAND_PX // width)
+    for top in range(0, height, step):
+        stored[top:top + step] = _colours(image.crop((0, top, width, min(top + step, height))))
+    return rgb
+
+
+def _as_stored(rgb: np.ndarray, turn: str) -> np.ndarray:
+    """A view of an upright picture in which its pixels are where the file has them."""
+    import numpy as np
+
+    views = {"": lambda p: p, "FLIP_LEFT_RIGHT": lambda p: p[:, ::-1], "ROTATE_180": lambda p: p[::-1, ::-1],
+             "FLIP_TOP_BOTTOM": lambda p: p[::-1], "TRANSPOSE": lambda p: p.transpose(1, 0, 2),
+             "ROTATE_270": lambda p: np.rot90(p), "ROTATE_90": lambda p: np.rot90(p, 3),
+             "TRANSVERSE": lambda p: np.rot90(p.transpose(1, 0, 2), 2)}
+    return views[turn](rgb)
+
+
+def _colours(image) -> np.ndarray:
+    """uint8 RGB (height, width, 3) of a band: 16 bits become 8, what is transparent is shown on white."""
     import numpy as np
     from PIL import Image
 
-    try:
-        turn = TURNED.get(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # damaged EXIF turns nothing; the pixels are whole
-        turn = None
-    shrink(image)
     if image.mode.startswith("I;16"):
         # Pillow's own conversion clips at 255 instead of scaling.
-        image.load()
         image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
-    elif image.mode in ("I", "F"):
-        raise VideoError("its pixels are 32-bit numbers, not colours: convert it to 8 or 16 bits")
     elif "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         shown = image.convert("RGBA")
-        white = Image.new("RGBA", shown.size, "white")
-        image = Image.alpha_composite(white, shown)
-    rgb = image.convert("RGB")
-    if turn:
-        rgb = rgb.transpose(Image.Transpose[turn])
-    return np.array(rgb)
+        image = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
+    return np.asarray(image.convert("RGB"))

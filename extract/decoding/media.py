@@ -163,8 +163,8 @@ def open_capture(path: str | Path) -> Any:
 def open_image(path: str | Path) -> Iterator[Any]:
     """Open a picture file with Pillow, header read and size checked: a PIL.Image, closed at the end.
 
-    Who decodes it calls `shrink` before. Raises Refused, and whatever Pillow raises on files that are damaged or no
-    pictures.
+    A JPEG beyond the limit is decoded at a half, a quarter or an eighth of its size; `info["stored_px"]` is the size of
+    the file, (width, height). Raises Refused, and whatever Pillow raises on files that are damaged or no pictures.
     """
     from PIL import Image
 
@@ -177,13 +177,15 @@ def open_image(path: str | Path) -> Iterator[Any]:
         with Image.open(absolute, formats=FORMATS) as image:
             if image.width * image.height > limits().picture_px * (JPEG_FACTOR if _has_fractions(image) else 1):
                 raise _too_many_pixels(f"{image.width} x {image.height} px, ")
+            image.info["stored_px"] = image.size
+            _shrink(image)
             yield image
     except Image.DecompressionBombError:
         raise _too_many_pixels("") from None
 
 
-def shrink(image: Any) -> None:
-    """Have a JPEG beyond the limit decoded at a half, a quarter or an eighth of its size; others stay as they are."""
+def _shrink(image: Any) -> None:
+    """Have a JPEG beyond the limit decoded at a fraction of its size; others stay as they are."""
     n_px, room = image.width * image.height, limits().picture_px
     if image.format == "JPEG" and not _has_fractions(image) and n_px > room // 2:
         room //= 4

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 VIDEO_READERS = ("pyav", "opencv")
 MOST_MARKS = 10 ** 6   # two days at 6 a second; timestamps or a header that ask for more are damaged
 MOST_MIN_FRAMES = 1000
+MOST_DECODED_PX = 3 * 10 ** 10  # with `most_frames`: four minutes of 1080p at 60 a second, some 40 s of one core
+FEWER_KEYS = 4  # key frames stand for the frames at the marks where they are at most so many times fewer
 MISSING_END_S = 0.5    # a stream this much shorter than its header says lost its end; headers round by some frames
 
 
@@ -32,6 +34,8 @@ class FrameOptions:
     every: float = option(3.0, "seconds between two sampled frames")
     frames: int | None = option(None, "sample this many frames, evenly over the clip, instead")
     min_frames: int = option(1, "sample at least this many frames, closer together where the clip is short")
+    most_frames: int | None = option(None, "sample at most this many frames, farther apart where the clip is long, and "
+                                           "decode no more than a few minutes of it for them")
     reader: str = option("pyav", "what decodes the videos; both give the same frames", choices=VIDEO_READERS)
 
     def __post_init__(self) -> None:
@@ -41,6 +45,8 @@ class FrameOptions:
             raise ValueError(f"frames must be from 1 to {MOST_MARKS}, got {self.frames}")
         if not 1 <= self.min_frames <= MOST_MIN_FRAMES:
             raise ValueError(f"min_frames must be from 1 to {MOST_MIN_FRAMES}, got {self.min_frames}")
+        if self.most_frames is not None and self.most_frames < self.min_frames:
+            raise ValueError(f"most_frames must be at least min_frames ({self.min_frames}), got {self.most_frames}")
 
 
 class Frame(NamedTuple):
@@ -55,11 +61,16 @@ def time_marks(duration_s: float, options: FrameOptions) -> list[float]:
     """The marks in seconds for a clip whose last frame is displayed at `duration_s` (first frame at 0).
 
     Every `every` seconds from 0; with `frames=n` the middles of n equal parts; and `min_frames` equal steps from 0
-    where `every` would give fewer marks than that. Raises VideoError for more marks than any clip has frames.
+    where `every` would give fewer marks than that, `most_frames` where it would give more. Raises VideoError for more
+    marks than any clip has frames.
     """
+    most = options.most_frames or MOST_MARKS
     if options.frames is not None:
-        return [(k + 0.5) * duration_s / options.frames for k in range(options.frames)]
+        count = min(options.frames, most)
+        return [(k + 0.5) * duration_s / count for k in range(count)]
     count = int((duration_s + SAME_TIME_S) / options.every) + 1
+    if count > most and options.most_frames:
+        return [k * duration_s / most for k in range(most)]
     if count > MOST_MARKS:
         raise VideoError(f"the timestamps claim a length of {duration_s:.0f} s, which is {count} marks")
     if count >= options.min_frames:
@@ -71,6 +82,21 @@ def frames_at(times_s: list[float], marks_s: list[float]) -> list[int]:
     """Numbers of the first frames at or after each mark, each once. times_s: displayed times, ascending from 0."""
     numbers = (bisect.bisect_left(times_s, mark - SAME_TIME_S) for mark in marks_s)
     return sorted({n for n in numbers if n < len(times_s)})
+
+
+def _costs(wanted: list[int], keys: list[int]) -> list[int]:
+    """How many frames are decoded until each wanted one is out. keys: numbers of key frames; both ascending."""
+    total, done, costs = 0, -1, []
+    for number in wanted:
+        total += number - max(_before(keys, number), done + 1) + 1
+        done = number
+        costs.append(total)
+    return costs
+
+
+def _before(keys: list[int], number: int) -> int:
+    """The last key frame at or before this frame; the first one where there is none."""
+    return keys[max(0, bisect.bisect_right(keys, number) - 1)]
 
 
 class Clip:
@@ -89,11 +115,28 @@ class Clip:
         times_s = self._reader.times_s
         self.duration_s = times_s[-1]
         self.wanted = frames_at(times_s, time_marks(self.duration_s, options))
+        if options.most_frames:
+            self._afford(options.most_frames * options.every < self.duration_s)
         self.n_asked = len(self.wanted)
-        promised_s = self._reader.promised_s
+        promised_s = 0.0 if self._reader.is_cut else self._reader.promised_s
         if self.duration_s + MISSING_END_S < promised_s < MOST_MARKS * options.every:
             self._add_damage(f"the file ends after {self.duration_s:.1f} of {promised_s:.1f} s")
             self.n_asked = max(self.n_asked, len(time_marks(promised_s - MISSING_END_S, options)))
+
+    def _afford(self, is_long: bool) -> None:
+        """Want no more than MOST_DECODED_PX pays for. Of a clip that is long or costs more: key frames, which need no
+        other frame, where it has enough of them."""
+        keys, most = self._reader.key_numbers, MOST_DECODED_PX // max(1, self._reader.frame_px)
+        n_wanted = len(self.wanted)
+        if keys and (is_long or _costs(self.wanted, keys)[-1] > most):
+            near = sorted({_before(keys, number) for number in self.wanted})
+            if len(near) * FEWER_KEYS >= n_wanted:
+                n_wanted, self.wanted = len(near), near
+        if keys:
+            self.wanted = self.wanted[:max(1, bisect.bisect_right(_costs(self.wanted, keys), most))]
+        if self._reader.is_cut or len(self.wanted) < n_wanted:
+            end_s = self._reader.times_s[-1 if self._reader.is_cut else self.wanted[-1]]
+            self._add_damage(f"too long to be decoded whole: only its first {end_s:.0f} s were looked at")
 
     def want_all(self) -> None:
         """Make `frames()` give every frame, not the sampled ones."""
@@ -116,7 +159,7 @@ class Clip:
         reasons: list[VideoError] = []
         for reader in readers:
             try:
-                opened = reader(self.path)
+                opened = reader(self.path, MOST_DECODED_PX if self.options.most_frames else None)
                 if not opened.times_s:
                     raise VideoError("the video stream holds no frame that can be read")
             except (NoVideoStream, Refused):

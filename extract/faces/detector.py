@@ -25,7 +25,7 @@ SURE = 0.95                   # at full size MTCNN is .90 to .93 sure of a large
 SECOND_SIDE = 960             # px of the second look, where the first finds nothing that it is sure of
 CROPS = ("auto", "face", "whole")
 MOST_SIDE_PX = 8192   # of what the detector sees
-MOST_CROP_PX = 2048   # 13 MB a crop
+MOST_CROP_PX = 1024   # 3 MB a crop
 GPU_BATCH = 16                # frames of one clip at once on a GPU; on a CPU one by one is faster (measured)
 
 

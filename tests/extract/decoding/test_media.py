@@ -175,3 +175,68 @@ def test_every_reader_is_given_the_same_bytes(tmp_path):
     capture = open_capture(clip)
     assert capture.isOpened() and capture.grab()
     capture.release()
+
+
+# Memory
+
+
+def test_a_large_jpeg_is_decoded_at_a_fraction_and_others_are_refused(tmp_path, small_limits):
+    from classify.judging.file_metadata import picture_facts
+
+    ramp = np.broadcast_to(np.linspace(0, 255, 2000).astype(np.uint8)[None, :, None], (1500, 2000, 3))
+    picture = Image.fromarray(np.ascontiguousarray(ramp))  # three megapixels, and one is allowed
+    picture.save(tmp_path / "a.jpg", quality=95)
+    half = read_picture(tmp_path / "a.jpg")
+    assert half.shape == (750, 1000, 3) and np.abs(half[300, :, 0].astype(int) - ramp[600, ::2, 0]).max() <= 3
+    assert picture_facts(tmp_path / "a.jpg")["size_px"] == "2000 x 1500"
+    picture.save(tmp_path / "progressive.jpg", quality=95, progressive=True)
+    for name in ("a.png", "a.bmp", "a.gif", "a.webp", "a.tif"):
+        picture.save(tmp_path / name)
+    for name in ("progressive.jpg", "a.png", "a.bmp", "a.gif", "a.webp", "a.tif"):
+        with pytest.raises(Refused, match="2000 x 1500 px.*max-picture-mpx"):
+            read_picture(tmp_path / name)
+    picture.resize((1000, 750)).save(tmp_path / "b.jpg", progressive=True)  # more than half of the limit
+    assert read_picture(tmp_path / "b.jpg").shape == (375, 500, 3)
+    picture.resize((3000, 2000)).save(tmp_path / "c.jpg")
+    with pytest.raises(Refused, match="3000 x 2000"):
+        read_picture(tmp_path / "c.jpg")
+
+
+@pytest.mark.parametrize("name", ["bomb.gif", "bomb.jpg", "bomb.mp4"])
+def test_a_gif_of_some_bytes_that_claims_two_hundred_megapixels_is_refused(tmp_path, name):
+    frame = b",\0\0\0\0" + (20_000).to_bytes(2, "little") + (10_000).to_bytes(2, "little") + b"\0\x02\x02L\x01\0;"
+    (tmp_path / name).write_bytes(b"GIF89a" + (20_000).to_bytes(2, "little") + (10_000).to_bytes(2, "little")
+                                  + b"\x80\0\0" + b"\0\0\0\xff\xff\xff" + frame)
+    with pytest.raises(Refused):
+        read_picture(tmp_path / name) if name != "bomb.mp4" else Clip(tmp_path / name, FrameOptions())
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_in_many_bands_is_the_same_picture(tmp_path, monkeypatch, orientation):
+    from PIL import ImageOps
+
+    from extract.decoding import image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 23, 4), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    whole = read_picture(tmp_path / "a.png")
+    monkeypatch.setattr(image, "BAND_PX", 50)
+    assert np.array_equal(read_picture(tmp_path / "a.png"), whole)
+    with Image.open(tmp_path / "a.png") as stored:
+        upright = ImageOps.exif_transpose(stored)
+        white = Image.new("RGBA", upright.size, "white")
+        assert np.array_equal(whole, np.asarray(Image.alpha_composite(white, upright).convert("RGB")))
+
+
+def test_what_pillow_logs_of_damaged_files_does_not_appear(tmp_path):
+    Image.fromarray(barcode(1)).save(tmp_path / "a.tif")
+    data = (tmp_path / "a.tif").read_bytes()
+    n_samples = data.index((277).to_bytes(2, "little"))  # the entry SamplesPerPixel: type, count, value
+    (tmp_path / "a.tif").write_bytes(data[:n_samples + 8] + (99).to_bytes(2, "little") + data[n_samples + 10:])
+    code = ("import sys\nfrom extract.decoding.image import read_picture\nfrom pipeline.errors import VideoError\n"
+            "try:\n    read_picture(sys.argv[1])\nexcept VideoError:\n    print('refused')\n")
+    said = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.tif")], capture_output=True, text=True,
+                          timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert (said.stdout, said.stderr) == ("refused\n", "")
