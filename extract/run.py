@@ -16,6 +16,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
 import re
 import shutil
 import sys
@@ -30,9 +31,9 @@ from extract.faces.detector import DETECTOR, FaceOptions, WholeFrame, make_casca
 from extract.layouts.base import thing_of
 from extract.store import Store, sha256_of, stamps_below, store_at
 from pipeline import stages
-from pipeline.errors import PipelineError, VideoError, command
+from pipeline.errors import PipelineError, VideoError, command, fail
 from pipeline.options import as_record, option
-from pipeline.parallel import cpu_count, map_unordered
+from pipeline.parallel import TimedOut, cpu_count, map_unordered, time_limit_of
 from pipeline.run_record import column
 from pipeline.storage import Remote, local_copy
 from pipeline.tables import DEMO_MARK, FACES, INDEX, VIDEOS, read_table, write_json, write_table
@@ -57,6 +58,8 @@ class RunOptions:
                           remembered=False)
     engine: str = option("local", "where the workers run: here, or on Ray (a cluster that RAY_ADDRESS names, "
                                   "or one of this machine's cores)", choices=("local", "ray"), remembered=False)
+    time_limit: float = option(600.0, "seconds that one video may take, and 10 more for each MB of it; beyond, its "
+                                      "worker is replaced and its row has the status timeout", remembered=False)
     reuse_boxes: bool = option(False, "take the boxes of a real for its fakes, checked on every third frame")
 
     def __post_init__(self) -> None:
@@ -64,6 +67,8 @@ class RunOptions:
             raise ValueError("reuse_boxes needs a fake and its real in one run: give it without shard")
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"workers must be 0 or more, got {self.workers}")
+        if not 0 < self.time_limit < math.inf:
+            raise ValueError(f"time_limit must be more than 0 seconds, got {self.time_limit}")
         if self.shard is not None:
             match = re.fullmatch(r"(\d+)/(\d+)", self.shard)
             if not match or not 1 <= int(match[1]) <= int(match[2]):
@@ -105,11 +110,17 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
         if progress:
             stack.enter_context(progress)
             progress.start(len(todo), len(rows), thing)
-        workers, *start = _workers(root, store, frames, faces, run, len(todo), stack)
+        workers, start, start_args, engine, gpus = _workers(root, store, frames, faces, run, len(todo), stack)
+
+        def limit_s(item: tuple) -> float:
+            stamp = stamp_of(item[0])
+            return time_limit_of(stamp[0] if stamp else None, run.time_limit)
+
         # A fake that may take the boxes of its real comes after it.
         for videos in ([v for v in todo if not original.get(v)], [v for v in todo if original.get(v)]):
             items = [(v, _stamp(stamp_of, v, original), rows.get(original.get(v, "")), original.get(v)) for v in videos]
-            for (video_id, _, real, _), result in map_unordered(_extract_one, items, workers, *start):
+            for (video_id, _, real, _), result in map_unordered(
+                    _extract_one, items, workers, start, start_args, engine, gpus, limit_s, _expired):
                 rows[video_id], spent = _row_of(result)
                 if progress:
                     progress.add(rows[video_id], spent, real is not None)
@@ -249,11 +260,18 @@ def _row_of(result: Any) -> tuple[dict, dict[str, float]]:
         return result
     if isinstance(result, (PipelineError, OSError)):
         raise result
+    if isinstance(result, TimedOut):
+        return _failed(str(result), "timeout"), {}
     return _failed(f"{type(result).__name__}: {result}"), {}
 
 
-def _failed(reason: str) -> dict:
-    return {"video": {"status": "error", "reason": reason, **EMPTY_VIDEO}, "faces": []}
+def _expired(item: tuple, error: TimedOut) -> None:
+    """Without worker processes nothing can go on after a video that hangs."""
+    fail(f"{item[0]}: {error}; give --workers, then the others go on")
+
+
+def _failed(reason: str, status: str = "error") -> dict:
+    return {"video": {"status": status, "reason": reason, **EMPTY_VIDEO}, "faces": []}
 
 
 # ------------------------------------------------------------------------------------------------------- for a person
