@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     add_flags(parser, ServeOptions, Limits)
     arguments = parser.parse_args(argv)
     named = os.environ.pop("SERVE_TOKEN", "") or None  # `make serve` names an empty one where none is given
-    if arguments.token is None:
+    if "token" not in arguments:
         arguments.token = named
     options = from_flags(ServeOptions, arguments)
     set_limits(from_flags(Limits, arguments))
@@ -30,15 +30,16 @@ def main(argv: list[str] | None = None) -> int:
         import uvicorn
 
         from serve.api import make_app
+        from serve.connections import Server, allow_descriptors, proxies_of
     except ImportError as error:
         raise OptionsError(f"{error.name} is not installed: pip install -e '.[serve]', or make setup") from None
 
     app = make_app(arguments.model, options)
     host = f"[{options.host}]" if ":" in options.host else options.host
     print(f"serve: http://{host}:{options.port}/ judges with {arguments.model.name}; Ctrl-C ends it", flush=True)
-    # No headers of proxies are believed: whoever writes one would choose whose rate is counted.
-    uvicorn.run(app, host=options.host, port=options.port, log_level="warning", proxy_headers=False,
-                server_header=False, timeout_graceful_shutdown=2)
+    allow_descriptors()
+    Server(uvicorn.Config(app, host=options.host, port=options.port, log_level="warning", server_header=False,
+                          timeout_graceful_shutdown=2, **proxies_of(options)), app.state.desk.close).run()
     return 0
 
 
