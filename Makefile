@@ -7,7 +7,7 @@ GOALS := $(MAKECMDGOALS)
 export GOALS DEEPFAKE_SHARED
 RUN = @$(VENV)/bin/python -W ignore -m pipeline
 
-.PHONY: help setup check index extract split train score report options plan restore augment-sheet compare ensemble demo detector bench-quality bench-extract bench-train bench-serve serve test lint
+.PHONY: help setup setup-small check index extract split train score report options plan restore augment-sheet compare ensemble export demo detector bench-quality bench-extract bench-judge bench-train bench-serve serve test lint
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -36,11 +36,23 @@ $(VENV)/.done: setup.cfg constraints.txt pyproject.toml $(if $(EXTRAS),FORCE)
 	@touch $@
 FORCE:
 
-check: setup ## say what CORPUS holds, what is missing or doubled, and what would be done; decodes nothing
+setup-small: $(VENV)/.done-small ## make .venv with what judging, serving and extracting on a CPU need: no torch, under 500 MB
+
+$(VENV)/.done-small: setup.cfg constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'error: CPython 3.11 or newer is needed, $(PYTHON) is older: make setup-small PYTHON=python3.11' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install -q --disable-pip-version-check -c constraints.txt -e '.[serve]'
+	@touch $@
+
+# Targets that need no torch take the installation that is there.
+READY = $(if $(wildcard $(VENV)/.done),setup,$(if $(wildcard $(VENV)/.done-small),setup-small,$(1)))
+
+check: $(call READY,setup) ## say what CORPUS holds, what is missing or doubled, and what would be done; decodes nothing
 	$(RUN) $@
-index: setup ## list the videos of CORPUS with their labels
+index: $(call READY,setup) ## list the videos of CORPUS with their labels
 	$(RUN) $@
-extract: setup ## sample frames, find faces, store square crops (resumes; RETRY_FAILED=1 VERIFY=1 REUSE_BOXES=1 SHARD=i/n)
+extract: $(call READY,setup) ## sample frames, find faces, store square crops (resumes; RETRY_FAILED=1 VERIFY=1 REUSE_BOXES=1 SHARD=i/n)
 	$(RUN) $@
 split: setup ## divide the videos 80/20 by person, source or video, and print the audit (SPLIT=file.csv SPLIT_SEED=1)
 	$(RUN) $@
@@ -50,9 +62,9 @@ score: setup ## score the held-out videos (MODEL=file: with a model from elsewhe
 	$(RUN) $@
 report: setup ## metrics, figures and one page, sheets of the worst false calls (SHEETS=8 ROBUST=1 AGAINST=folder MODEL=file)
 	$(RUN) $@
-options: setup ## what the run OUT remembers, and the default of everything else
+options: $(call READY,setup) ## what the run OUT remembers, and the default of everything else
 	$(RUN) $@
-plan: setup ## what each stage would do now and why, with an estimate of time and disk; nothing is done
+plan: $(call READY,setup) ## what each stage would do now and why, with an estimate of time and disk; nothing is done
 	$(RUN) $@
 restore: setup ## bring a replaced model back: MODEL_ID=, a folder of OUT/model/replaced
 	$(RUN) $@
@@ -62,6 +74,8 @@ compare: setup ## train RECIPES="baseline two-phase" (LR=, EPOCHS=, BATCH= may b
 	$(RUN) $@
 ensemble: setup ## checkpoints of one split that judge together: MODELS="a.safetensors b.safetensors"
 	$(RUN) $@
+export: setup ## the model of OUT (or MODEL=file) as an .onnx file, which is judged without torch (BITS=16)
+	$(RUN) $@
 demo: setup ## draw a small corpus of people who do not exist, run everything on it, judge two clips (2 minutes)
 	$(RUN) $@
 detector: setup ## make the shipped detector again from DFDC=folder PHOTOS="folders" (hours on a CPU)
@@ -70,9 +84,11 @@ bench-quality: setup ## how often the shipped detector (or MODEL=file) is right 
 	$(RUN) $@
 bench-extract: setup ## what extraction costs against the usual loop, as ratios with their limits (minutes)
 	$(RUN) $@
+bench-judge: setup ## what a verdict costs without torch: cold, warm, memory, and beside torch (minutes)
+	$(RUN) $@
 bench-train: setup ## what a training step costs beside what it must, and beside the usual loops (minutes)
 	$(RUN) $@
-bench-serve: setup ## what serving costs: start, a warm CLIP=file, 16 clients, memory over 500 requests (minutes)
+bench-serve: $(call READY,setup-small) ## what serving costs: start, a warm CLIP=file, 16 clients, memory over 500 requests (minutes)
 	$(RUN) $@
 serve: setup ## the page and the API on http://127.0.0.1:8000 (MODEL=file PORT=; HOST= that others reach needs TOKEN=)
 	$(RUN) $@

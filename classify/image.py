@@ -19,10 +19,9 @@ def line(verdict) -> str:
 
 
 def pictures(paths: list[str]) -> list[str]:
-    """The paths as given; a folder stands for all pictures below it, in order. An empty folder stands for itself."""
-    from extract.layouts.base import is_picture
-
-    return files_below(paths, is_picture)
+    """Return the paths as given; a folder stands for all pictures below it, in order. One without any stands for
+    itself."""
+    return files_below(paths, "image")
 
 
 def draw(verdict, look) -> bytes:

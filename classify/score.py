@@ -15,6 +15,7 @@ from classify.models.card import read_card
 from extract.layouts.base import thing_of
 from pipeline import stages
 from pipeline.errors import CheckpointError, SplitError, TableError, command
+from pipeline.progress import progress_bar
 from pipeline.tables import (
     FACES,
     FRAME_SCORES,
@@ -58,16 +59,23 @@ def score_pictures(net, pictures: np.ndarray, places: np.ndarray, options: Score
                    progress: bool = True) -> np.ndarray:
     """P(fake) in [0, 1] of the pictures at these places, float64 (n,). pictures: uint8 RGB (m, size_px, size_px, 3)."""
     import numpy as np
-    from tqdm import tqdm
 
+    from classify.models.onnx import OnnxNet
+
+    scores = np.full(len(places), np.nan)
+    if isinstance(net, OnnxNet):
+        for start in progress_bar(range(0, len(places), options.batch), desc="score", unit="batch", leave=False,
+                                  disable=not progress):
+            batch = pictures[places[start:start + options.batch]]
+            scores[start:start + options.batch] = net.scores(batch).astype(np.float64).round(6)
+        return scores
     from classify.models.network import scores_of
     from data.loading.batches import Batches, InOrder
 
     batches = Batches(pictures, places, np.zeros(len(places), np.int64), InOrder(len(places), options.batch))
-    scores = np.full(len(places), np.nan)
     device = next(net.parameters()).device
     net.eval()
-    for batch in tqdm(batches, desc="score", unit="batch", leave=False, disable=not progress):
+    for batch in progress_bar(batches, desc="score", unit="batch", leave=False, disable=not progress):
         scored = scores_of(net, batch.pictures.to(device)).cpu().numpy()
         scores[batch.rows.numpy()] = scored.astype(np.float64).round(6)
     return scores
@@ -95,13 +103,13 @@ def guessed_methods(net, card: dict[str, Any], rows: pd.DataFrame, out: Path, op
 
 
 def video_scores(videos: pd.DataFrame, frames: pd.DataFrame, card: dict[str, Any]) -> pd.DataFrame:
-    """Add score, verdict and a reason to rows of tables.VIDEOS. frames: columns video_id and score."""
+    """Add score, verdict and a reason to rows of tables.VIDEOS with their modality. frames: columns video_id, score."""
     from classify.judging.judge import decide, needed_faces
 
     by_video = {v: group.tolist() for v, group in frames.groupby("video_id")["score"]}
     out = videos.copy()
-    decided = [decide(by_video.get(v, []), card, n_read, needed_faces(v))
-               for v, n_read in zip(out["video_id"], out["n_read"])]
+    decided = [decide(by_video.get(v, []), card, n_read, needed_faces(modality))
+               for v, n_read, modality in zip(out["video_id"], out["n_read"], out["modality"])]
     out["verdict"] = [d[0] for d in decided]
     out["score"] = [d[1] for d in decided]
     out["reason"] = ["; ".join(dict.fromkeys(filter(None, (had, d[2])))) if had or d[2] else ""
@@ -135,8 +143,8 @@ def held_out(out: Path, parts: Sequence[str], folder: Path | None = None) -> tup
     videos = read_table(out / "faces" / "videos.csv", VIDEOS)
     if missing := sorted(set(held_out["video_id"]) - set(videos["video_id"])):
         raise TableError(f"{len(missing)} held-out videos were never extracted (e.g. {missing[0]}): `make extract`")
-    methods = read_table(out / "index.csv", INDEX)[["video_id", "method"]]
-    return crops, held_out.merge(videos.drop(columns="label"), on="video_id").merge(methods, on="video_id")
+    known = read_table(out / "index.csv", INDEX)[["video_id", "method", "modality"]]
+    return crops, held_out.merge(videos.drop(columns="label"), on="video_id").merge(known, on="video_id")
 
 
 def split_of(out: Path, folder: Path | None = None) -> Path:
@@ -161,10 +169,10 @@ def score_held_out(out: Path, model: Path, options: ScoreOptions, folder: Path |
     Raises:
         SplitError: OUT's own model was trained on another split: its training videos may be test videos of this one.
     """
-    from classify.models.network import load_checkpoint
-    from extract.faces.detector import pick_device
+    from classify.models.load import load_model
+    from classify.models.onnx import OnnxNet
 
-    net, card = load_checkpoint(model, pick_device(options.device))
+    net, card, _ = load_model(model, options.device)
     if folder is not None and not (out / "split.csv").is_file():
         from data.split import everything_is_test
 
@@ -177,7 +185,7 @@ def score_held_out(out: Path, model: Path, options: ScoreOptions, folder: Path |
                          "its training videos may be test videos here: `make train` again, or restore its split")
     crops, rows = held_out_scores(out, net, card, options, folder)
     target = (folder or out) / "scores"
-    if card.get("methods"):
+    if card.get("methods") and not isinstance(net, OnnxNet):  # an .onnx file judges, and has no second head
         guesses = guessed_methods(net, card, crops[crops["label"] == 1], out, options)
         write_table(target / "methods.csv", guesses.merge(rows[["video_id", "part", "method"]], on="video_id"),
                     METHOD_GUESSES)
@@ -211,7 +219,7 @@ def _score(work: stages.Work) -> None:
         right = int((guesses["guess"] == guesses["method"]).sum())
         print(f"score: the method of {right} of {len(guesses)} test fakes guessed right (scores/methods.csv)")
     print("score: " + ", ".join(f"{n} {verdict}" for verdict, n in rows["verdict"].value_counts().items())
-          + f" ({' and '.join(sorted(set(rows['part']), reverse=True))} {thing_of(rows['video_id'])}s, {scores})")
+          + f" ({' and '.join(sorted(set(rows['part']), reverse=True))} {thing_of(rows['modality'])}s, {scores})")
     work.finish(len(rows), more)
 
 

@@ -14,8 +14,9 @@ from extract.decoding.media import Limits, set_limits
 from pipeline.errors import OptionsError, PipelineError, VideoError, command, fail
 from pipeline.options import add_flags, from_flags
 
-SHIPPED = Path(__file__).parent / "release" / "detector.safetensors"  # judges where no --model is named
+SHIPPED = Path(__file__).parent / "release" / "detector.onnx"  # judges where no --model is named
 BAR = 24  # characters of a full bar
+BAR_SIGNS = "█·"  # of its score, and of the rest
 LONGEST_FACT = 200  # characters of a line; --json has all that was kept
 
 
@@ -36,8 +37,17 @@ def by(model: Path) -> str:
 
 def bars(verdict) -> list[str]:
     """A bar per frame with a face: seconds, score, and the score drawn."""
-    return [f"  {f['time_s']:8.2f} s  {f['score']:.3f}  {'█' * round(f['score'] * BAR):·<{BAR}}"
+    full, empty = tuple(BAR_SIGNS if _can_print(BAR_SIGNS) else "#.")
+    return [f"  {f['time_s']:8.2f} s  {f['score']:.3f}  {full * round(f['score'] * BAR):{empty}<{BAR}}"
             for f in verdict.frames]
+
+
+def _can_print(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def fact_lines(facts: dict) -> list[str]:
@@ -53,24 +63,34 @@ def fact_lines(facts: dict) -> list[str]:
 
 
 def clips(paths: list[str]) -> list[str]:
-    """The paths as given; a folder stands for all videos below it, in order. An empty folder stands for itself."""
-    from extract.corpus import VIDEO_SUFFIXES
+    """Return the paths as given; a folder stands for all videos below it, in order. One without any stands for itself.
+    """
+    return files_below(paths, "video")
 
-    return files_below(paths, lambda path: path.suffix.lower() in VIDEO_SUFFIXES)
 
+def files_below(paths: list[str], modality: str) -> list[str]:
+    """Return the same for videos or images ("video", "image"), found as an index finds them."""
+    from extract.layouts.walk import walk
 
-def files_below(paths: list[str], wanted: Callable[[Path], bool]) -> list[str]:
-    """The same for files of any kind; hidden ones are left out."""
     found: list[str] = []
     for path in paths:
-        inside = sorted(str(f) for f in Path(path).rglob("*")
-                        if wanted(f) and not f.name.startswith(".") and f.is_file()) if os.path.isdir(path) else []
-        found += inside or [path]
+        inside = walk(Path(path)).names(modality) if os.path.isdir(path) else []
+        found += [os.path.join(path, name) for name in inside] or [path]
     return found
 
 
 def printable(path: str) -> str:
     return "".join(c if c.isprintable() else "�" for c in path)
+
+
+def nothing_in(folder: str, thing: str) -> str:
+    """Return why there is nothing to judge in a folder. thing: "video" or "picture", what was looked for."""
+    from extract.layouts.walk import walk
+
+    other, module = ("image", "picture") if thing == "video" else ("video", "video")
+    n = len(walk(Path(folder)).names(other))
+    hint = f", but {n:,} {module}{'s' * (n != 1)}: python -m classify.{other} judges them" if n else ""
+    return f"no {thing} in this folder{hint}"
 
 
 def judge_each(paths: Iterable[str], judge: Callable[[str], Any], lines: Callable[[Any], list[str]] | None,
@@ -93,7 +113,7 @@ def judge_each(paths: Iterable[str], judge: Callable[[str], Any], lines: Callabl
     for path in paths:
         try:
             if os.path.isdir(path):
-                raise VideoError(f"no {thing} in this folder")
+                raise VideoError(nothing_in(path, thing))
             with watchdog(time_limit_of((stamp_of(Path(path)) or [0])[0], time_limit), functools.partial(late, path)):
                 verdict = judge(path)
         except PipelineError as error:
@@ -108,7 +128,8 @@ def judge_each(paths: Iterable[str], judge: Callable[[str], Any], lines: Callabl
 def add_judge_flags(parser: argparse.ArgumentParser, thing: str, files: str) -> None:
     """The flags that clips and pictures share. thing, files: what one is called, and the files of many."""
     parser.add_argument("paths", nargs="+", metavar=thing, help=f"{files}, or folders of them")
-    parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped detector)")
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="model file, .onnx, .safetensors or .keras "
+                        "(default: the shipped detector)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
     form.add_argument("--csv", type=Path, metavar="OUT.csv", help=f"a row per {thing} into this table instead of a "
@@ -135,12 +156,10 @@ def judge_for(arguments: argparse.Namespace, below: Callable[[list[str]], list[s
     read_card(arguments.model)
     paths = below(arguments.paths)
     one_each(arguments, paths, thing)
-    import torch
-
     from classify.judging.judge import Judge
+    from classify.models.load import use_one_thread
 
-    # A clip's few faces gain hardly anything from more, and beside a busy process threads wait seconds for each other.
-    torch.set_num_threads(1)
+    use_one_thread(arguments.model)
     judge = Judge(arguments.model, arguments.device)
     if judge.card.get("demo"):
         print(f"note: this model was trained on drawn faces, it knows nothing about real {thing}s", file=sys.stderr)
@@ -153,9 +172,13 @@ def one_each(arguments: argparse.Namespace, paths: list[str], thing: str) -> Non
         raise OptionsError(f"--time-limit must be more than 0 seconds, got {arguments.time_limit}")
     if arguments.workers is not None and (arguments.workers < 0 or not arguments.csv):
         raise OptionsError(f"--workers is how many processes judge for --csv, at least 0, got {arguments.workers}")
-    for name in ("report", "annotate", "picture"):
+    for name in ("csv", "report", "annotate", "picture"):
         target = getattr(arguments, name, None)
         if target is None:
+            continue
+        if target.is_dir():
+            raise OptionsError(f"--{name} {target} is a folder: name the file to write")
+        if name == "csv":
             continue
         if arguments.csv:
             raise OptionsError(f"--{name} is about one {thing} and --csv about many: leave one out")

@@ -10,14 +10,18 @@ source     a source video and all fakes made from it (people are not known or no
 video      every video for itself; reals and fakes are dealt apart
 official   the parts of the corpus' own list; validation is carved out of its training part by the best rule above
 random     as video, where more is known: it leaks, and says so
-auto       the first of identity, source, video that the corpus allows; of pictures in folders train and test, official
+auto       the first of identity, source, video that the corpus allows; of what lies in folders train and test, official
 
-Files with the same bytes (copies.csv beside an index of pictures) are in one part: given parts lose those of train that
-val or test has too, and those of val that test has.
+Copies (copies.csv beside the index and beside the crops) are in one part: where people, source videos or given parts
+decide, train loses those that val or test has too, and val those that test has. Near-copies among reals are kept
+together by the rule video, and counted by the others.
+
+A corpus that grew: where the split is there already and was made with the same options, known videos stay in their
+parts, and only what is new is dealt out; SPLIT=new deals everything anew.
 
 data/splitting/groups.py says what hangs together, data/splitting/divide.py puts groups into parts,
-data/splitting/duplicates.py takes copies out of given
-parts, data/splitting/audit.py checks the result.
+data/splitting/extend.py deals out what is new, data/splitting/duplicates.py takes copies out of parts,
+data/splitting/audit.py checks the result.
 """
 from __future__ import annotations
 
@@ -30,15 +34,16 @@ from typing import TYPE_CHECKING, Any
 
 from data.splitting.audit import audit, copies_across, warnings
 from data.splitting.divide import divide
-from data.splitting.duplicates import Copied, without_copies
-from data.splitting.groups import Row, content_of, ends_of, names_of, source_video
-from extract.corpus import grouping
+from data.splitting.duplicates import Copied, Copies, read_copies, without_copies
+from data.splitting.extend import Earlier, extend, read_earlier
+from data.splitting.groups import Row, content_of, ends_of, looks_of, names_of, source_video
+from extract.corpus import given_parts, grouping
 from extract.layouts.base import thing_of
 from pipeline import stages
 from pipeline.errors import SplitError, command
 from pipeline.options import as_record, option
 from pipeline.run_record import look, same
-from pipeline.tables import COPIES, INDEX, SPLIT, read_table, write_json, write_table
+from pipeline.tables import INDEX, SPLIT, read_table, write_json, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,8 +63,9 @@ class SplitOptions:
     allow_drops: bool = option(False, "cut groups of people, and drop what lies between the pieces, where that brings "
                                       "a part nearer to its share")
     split_seed: int = option(0, "another seed deals equal groups to other parts")
-    split: str | None = option(None, "a split made elsewhere: a CSV with the columns video_id,part; or new, to divide "
-                                     "again after split.csv was edited by hand")
+    split: str | None = option(None, "a split made elsewhere: a CSV with the columns video_id,part; or new, to deal "
+                                     "all videos anew (else known ones stay in their parts, and a split.csv edited by "
+                                     "hand is kept)")
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
@@ -82,40 +88,93 @@ class Split:
     audit: dict[str, Any]
 
 
-def split_corpus(index: pd.DataFrame, options: SplitOptions = SplitOptions(),
-                 same_as: dict[str, str] | None = None) -> Split:
-    """Divide the videos of an index (tables.INDEX). The same videos and seed give the same split in any row order.
+def split_corpus(index: pd.DataFrame, options: SplitOptions = SplitOptions(), copies: Copies = Copies(),
+                 earlier: Earlier | None = None, asked_anew: bool = False) -> Split:
+    """Divide the videos of an index. The same videos and seed give the same split in any row order.
 
-    same_as: video_id -> the first video_id with the same content (tables.COPIES), of those that have one.
-    Raises SplitError when the corpus does not know what the rule keeps whole, or train or test would lack a class.
+    Args:
+        index: table with the columns of tables.INDEX.
+        options: how to divide.
+        copies: which videos show the same.
+        earlier: a split of these videos or some of them: they stay where they are, if it was made with these options.
+        asked_anew: whether somebody asked for that, which the audit says.
+
+    Raises:
+        SplitError: the corpus does not know what the rule keeps whole, or train or test would lack a class.
     """
     import pandas as pd
 
     rows: list[Row] = index.sort_values("video_id").to_dict("records")
     if not rows:
         raise SplitError("the index is empty: there is nothing to divide")
-    for row in rows:
-        row["same_as"] = (same_as or {}).get(row["video_id"], "")
-    rule, notes = options.rule, list[str]()
-    if rule == "official" or rule == "auto" and _has_parts(rows):
+    copies.mark(rows)
+    by_list = options.rule == "official" or options.rule == "auto" and given_parts(rows)
+    anew = "asked for (SPLIT=new)" if asked_anew else _why_anew(rows, options, earlier, by_list)
+    known = earlier.parts if earlier and not anew else {}
+    left_out, notes = list[str](), list[str]()
+    if by_list:
         rule = "official"
-        parts, groups, copied = _official(rows, options)
+        parts, groups, copied = _official(rows, options, known)
+    elif earlier and known:
+        rule = earlier.rule
+        parts, groups, left_out = extend(rows, rule, _part_shares(options), options.split_seed, known)
+        copied = without_copies(rows, parts, looks_of if rule == "video" else content_of)
+        if why := _lacking(rows, parts):
+            raise SplitError(f"{why} where known {_thing(rows)}s stay in their parts ({_counts(rows)}): deal all anew "
+                             "(SPLIT=new)")
     else:
         rule, notes, (parts, groups) = _by_rule(rows, options)
         copied = without_copies(rows, parts)
-        groups = ["dropped" if part == "dropped" else group for part, group in zip(parts, groups)]
+    groups = ["dropped" if part == "dropped" else group for part, group in zip(parts, groups)]
     table = pd.DataFrame({"video_id": [row["video_id"] for row in rows], "label": [row["label"] for row in rows],
                           "part": parts, "group": groups})
-    found = {**audit(index, table), **({"copies_across": copies_across(table, same_as)} if same_as else {})}
-    notes += copied.notes + _dropped(rows, parts, rule, copied.n) + _shares(options, rule, found)
-    return Split(table, {"rule": rule, "options": as_record(options), **found, "notes": notes,
+    found = _audit(index, table, copies)
+    notes += copied.notes + _dropped(rows, parts, rule, copied.n, known, left_out) + _shares(options, rule, found)
+    return Split(table, {"rule": rule, "options": as_record(options), "thing": _thing(rows),
+                         "dealt": _dealt(rows, known, anew), **found,
+                         "left_out": left_out, "notes": notes,
                          "warnings": warnings(rule, found), "split_hash": split_hash(table)})
+
+
+def _audit(index: pd.DataFrame, table: pd.DataFrame, copies: Copies) -> dict[str, Any]:
+    """What `audit` counts, and what has a copy in another part, where copies are known."""
+    across = {name: copies_across(table, same_as) for name, same_as in (
+        ("copies_across", copies.same), ("near_copies_across", copies.near)) if same_as}
+    return {**audit(index, table), **across}
 
 
 def split_hash(table: pd.DataFrame) -> str:
     """sha256 over the rows of a split, whatever their order and however the file writes them."""
     rows = sorted([str(row.video_id), int(row.label), str(row.part), str(row.group)] for row in table.itertuples())
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def _why_anew(rows: list[Row], options: SplitOptions, earlier: Earlier | None, by_list: bool) -> str:
+    """Why the parts of an earlier split cannot be kept; "" where they can."""
+    if earlier is None:
+        return "there was no split before"
+    known = [row for row in rows if row["video_id"] in earlier.parts]
+    if earlier.rule not in RULES:
+        return "the parts before were given by hand"
+    if changed := earlier.differences({k: v for k, v in as_record(options).items() if k != "split"}):
+        return ", ".join(changed)
+    if not known:
+        return f"it has none of the {_thing(rows)}s of the earlier split"
+    if by_list != (earlier.rule == "official"):
+        return "official parts are there now" if by_list else "official parts are gone"
+    if not by_list and options.rule == "auto" and grouping(known) != (now := grouping(rows)):
+        return f"the corpus now tells what a split by {now} keeps together"
+    return ""
+
+
+def _dealt(rows: list[Row], known: dict[str, str], anew: str) -> dict[str, Any]:
+    """For the audit: how the videos came into their parts. how: "kept" or "anew" with a reason; n_known, n_new."""
+    n_known = sum(row["video_id"] in known for row in rows)
+    return {"how": "anew" if anew else "kept", "reason": anew, "n_known": n_known, "n_new": len(rows) - n_known}
+
+
+def _part_shares(options: SplitOptions) -> dict[str, float]:
+    return {"train": 1 - options.val - options.test, "val": options.val, "test": options.test}
 
 
 def _by_rule(rows: list[Row], options: SplitOptions) -> tuple[str, list[str], tuple[list[str], list[str]]]:
@@ -126,7 +185,7 @@ def _by_rule(rows: list[Row], options: SplitOptions) -> tuple[str, list[str], tu
         raise SplitError(f"this corpus does not tell who is in a fake: --rule {best} or auto")
     if rule == "source" and best == "video":
         raise SplitError("this corpus does not tell what a fake was made from: --rule video or auto")
-    shares = {"train": 1 - options.val - options.test, "val": options.val, "test": options.test}
+    shares = _part_shares(options)
     divided = divide(rows, rule, shares, options.split_seed, cut=options.allow_drops)
     notes = []
     if rule == "identity" and options.rule == "auto":
@@ -144,17 +203,15 @@ def _by_rule(rows: list[Row], options: SplitOptions) -> tuple[str, list[str], tu
     return rule, notes, divided
 
 
-def _has_parts(rows: list[Row]) -> bool:
-    """Whether this is a corpus of pictures in folders train and test. (Official lists of videos share people.)"""
-    return {"train", "test"} <= {row["official"] for row in rows} and _thing(rows) == "picture"
-
-
 def _thing(rows: list[Row]) -> str:
-    return thing_of(row["video_id"] for row in rows)
+    return thing_of(row["modality"] for row in rows)
 
 
-def _official(rows: list[Row], options: SplitOptions) -> tuple[list[str], list[str], Copied]:
-    """The corpus' own parts; validation carved out of its training part where the list has none."""
+def _official(rows: list[Row], options: SplitOptions, known: dict[str, str]) -> tuple[list[str], list[str], Copied]:
+    """The corpus' own parts; validation carved out of its training part where the list has none.
+
+    known: video_id -> part in an earlier split, which what is carved out keeps to.
+    """
     parts = [row["official"] or "dropped" for row in rows]
     if missing := [part for part in ("train", "test") if part not in parts]:
         raise SplitError(f"the official lists of the corpus put none of its {_thing(rows)}s into "
@@ -167,7 +224,10 @@ def _official(rows: list[Row], options: SplitOptions) -> tuple[list[str], list[s
         own = [rows[i] for i in inside]
         share = min(0.5, options.val * len(rows) / len(own))
         shares = {"train": 1 - share, "val": share}
-        for i, part, name in zip(inside, *divide(own, grouping(own), shares, options.split_seed)):
+        before = {row["video_id"]: part for row in own if (part := known.get(row["video_id"])) in shares}
+        carved = (extend(own, grouping(own), shares, options.split_seed, before)[:2] if before else
+                  divide(own, grouping(own), shares, options.split_seed))
+        for i, part, name in zip(inside, *carved):
             parts[i], groups[i] = part, name
     if why := _lacking(rows, parts):
         raise SplitError(f"{why} in the official parts of this corpus ({_counts(rows)}): --rule auto")
@@ -186,13 +246,20 @@ def _counts(rows: list[Row]) -> str:
     return f"{len(rows) - fakes:,} real, {fakes:,} fake"
 
 
-def _dropped(rows: list[Row], parts: list[str], rule: str, n_copies: int) -> list[str]:
-    """Which videos are in no part, and why."""
+def _dropped(rows: list[Row], parts: list[str], rule: str, n_copies: int, known: dict[str, str],
+             left_out: list[str]) -> list[str]:
+    """Which videos are in no part, and why. n_copies: dropped just now as copies. left_out: new, and tie two parts."""
     unlisted = sum(rule == "official" and not row["official"] for row in rows)
-    tying = parts.count("dropped") - unlisted - n_copies
-    return [f"{n:,} {what}: dropped" for n, what in (
+    before = sum(known.get(row["video_id"]) == "dropped" for row in rows) if rule != "official" else 0
+    tying = parts.count("dropped") - unlisted - n_copies - before - len(left_out)
+    lines = [f"{n:,} {what}: dropped" for n, what in (
         (unlisted, f"{_thing(rows)}{'s are' if unlisted > 1 else ' is'} in no part of the official list"),
+        (before, f"{_thing(rows)}{'s were' if before > 1 else ' was'} dropped by the earlier split"),
         (tying, f"clip{'s tie' if tying > 1 else ' ties'} people of two parts together")) if n]
+    if left_out:
+        lines.append(f"{len(left_out):,} new clip{'s tie' if len(left_out) > 1 else ' ties'} two parts together: left "
+                     f"out ({', '.join(left_out[:8])}{', …' if len(left_out) > 8 else ''}); SPLIT=new deals all anew")
+    return lines
 
 
 def _shares(options: SplitOptions, rule: str, found: dict[str, Any]) -> list[str]:
@@ -213,8 +280,11 @@ def _shares(options: SplitOptions, rule: str, found: dict[str, Any]) -> list[str
 def describe(split: Split) -> list[str]:
     """The audit in lines for people; warnings are apart, in audit["warnings"]."""
     found = split.audit
-    lines = [f"split by {found['rule']}, seed {found['options']['split_seed']}",
-             f"{'part':8}{thing_of(split.rows['video_id']) + 's':>8}{'real':>8}{'fake':>8}{'groups':>8}"
+    dealt, things = found["dealt"], found["thing"] + "s"
+    how = (f"{dealt['n_known']:,} {things} stay where they were, {dealt['n_new']:,} new" if dealt["how"] == "kept" else
+           f"all dealt anew: {dealt['reason']}")
+    lines = [f"split by {found['rule']}, seed {found['options']['split_seed']}; {how}",
+             f"{'part':8}{things:>8}{'real':>8}{'fake':>8}{'groups':>8}"
              "   real : fake   of reals   of fakes"]
     for part, n in found["parts"].items():
         ratio = f"1 : {n['fake'] / n['real']:.3g}" if n["real"] else "n/a"
@@ -223,20 +293,29 @@ def describe(split: Split) -> list[str]:
         lines.append(f"{part:8}{n['videos']:8,}{n['real']:8,}{n['fake']:8,}{n['groups']:8,}{ratio:>14}{shares}")
     for pair, n in found["shared"].items():
         x, y = pair.split("/")
-        lines.append(f"{x} and {y} share: {n['source_videos_shared']:,} of {n['source_videos']:,} source videos, "
-                     f"{n['identities_shared']:,} of {n['identities']:,} identities; {n['original_there']:,} of "
-                     f"{n['fakes']:,} {x} fakes have their original in {y}, {n['sibling_there']:,} a sibling")
-    if "copies_across" in found:
-        lines.append("copies with the same bytes: " + ", ".join(
-            f"{n:,} of {pair.split('/')[0]} in {pair.split('/')[1]}" for pair, n in found["copies_across"].items()))
+        told = [_of(n, "source_videos_shared", "source_videos", "source videos"),
+                _of(n, "identities_shared", "identities", "identities"),
+                _of(n, "original_there", "fakes", f"{x} fakes have their original in {y}"),
+                _of(n, "sibling_there", "fakes", f"{x} fakes have a sibling in {y}")]
+        lines.append(f"{x} and {y} share: {', '.join(told[:2])}; {', '.join(told[2:])}")
+    lines += [f"unknown here: {what}" for what in found["unknown"]]
+    for kind, what in (("copies_across", "copies"), ("near_copies_across", "copies and near-copies")):
+        if kind in found:
+            lines.append(f"{what}: " + ", ".join(f"{n:,} of {pair.split('/')[0]} in {pair.split('/')[1]}"
+                                                 for pair, n in found[kind].items()))
     if found["dropped"]:
         named = ", ".join(found["dropped"][:8]) + (", …" if len(found["dropped"]) > 8 else "")
         lines.append(f"dropped: {len(found['dropped']):,} ({named})")
     return lines + [f"note: {note}" for note in found["notes"]]
 
 
+def _of(n: dict[str, Any], part: str, whole: str, what: str) -> str:
+    """ "3 of 20 source videos", or "source videos: unknown" where the corpus does not tell."""
+    return f"{what}: unknown" if n[part] is None else f"{n[part]:,} of {n[whole]:,} {what}"
+
+
 def given_split(index: pd.DataFrame, table: pd.DataFrame, options: SplitOptions, where: Path,
-                same_as: dict[str, str] | None = None) -> Split:
+                copies: Copies = Copies()) -> Split:
     """Make a Split of parts that a person gave.
 
     Args:
@@ -244,7 +323,7 @@ def given_split(index: pd.DataFrame, table: pd.DataFrame, options: SplitOptions,
         table: columns video_id and part; videos that it leaves out are dropped.
         options: what the audit says of how the split was made.
         where: the file, for messages.
-        same_as: as in `split_corpus`.
+        copies: which videos show the same.
 
     Raises:
         SplitError: it names a video that is not in the index, or names one twice, or a part lacks a class.
@@ -258,17 +337,18 @@ def given_split(index: pd.DataFrame, table: pd.DataFrame, options: SplitOptions,
         raise SplitError(f"{where} names {twice.iloc[0]} more than once")
     part_of = dict(zip(table["video_id"], table["part"]))
     rows: list[Row] = index.sort_values("video_id").to_dict("records")
-    for row in rows:
-        row["same_as"] = (same_as or {}).get(row["video_id"], "")
+    copies.mark(rows)
     parts = [part_of.get(row["video_id"], "dropped") for row in rows]
     for part in ("train", "test"):
         if len({row["label"] for row, own in zip(rows, parts) if own == part}) < 2:
             raise SplitError(f"{where} has no real or no fake in {part}: both are needed")
     made = pd.DataFrame({"video_id": [row["video_id"] for row in rows], "label": [row["label"] for row in rows],
                          "part": parts, "group": _group_names(rows, parts)})
-    found = {**audit(index, made), **({"copies_across": copies_across(made, same_as)} if same_as else {})}
-    return Split(made, {"rule": "given", "options": as_record(options), **found, "notes": [f"the parts are those of "
-                        f"{where.name}"], "warnings": warnings("given", found), "split_hash": split_hash(made)})
+    found = _audit(index, made, copies)
+    return Split(made, {"rule": "given", "options": as_record(options), "thing": _thing(rows),
+                        "dealt": _dealt(rows, {}, f"given by {where.name}"), **found,
+                        "notes": [f"the parts are those of {where.name}"], "warnings": warnings("given", found),
+                        "split_hash": split_hash(made)})
 
 
 def everything_is_test(index: pd.DataFrame) -> Split:
@@ -279,8 +359,10 @@ def everything_is_test(index: pd.DataFrame) -> Split:
     parts = ["test"] * len(rows)
     made = pd.DataFrame({"video_id": [row["video_id"] for row in rows], "label": [row["label"] for row in rows],
                          "part": parts, "group": _group_names([{**row, "same_as": ""} for row in rows], parts)})
-    return Split(made, {"rule": "none", "options": {}, **audit(index, made), "warnings": [], "notes": [
-        "every video is test: the model was trained elsewhere"], "split_hash": split_hash(made)})
+    return Split(made, {"rule": "none", "options": {}, "thing": _thing(rows),
+                        "dealt": _dealt(rows, {}, "there is one part"), **audit(index, made), "warnings": [],
+                        "notes": ["every video is test: the model was trained elsewhere"],
+                        "split_hash": split_hash(made)})
 
 
 def _group_names(rows: list[Row], parts: list[str]) -> list[str]:
@@ -293,22 +375,23 @@ def _group_names(rows: list[Row], parts: list[str]) -> list[str]:
 def _split(work: stages.Work) -> None:
     """Write OUT/split.json and OUT/split.csv; a split.csv that a person edited is checked, audited and kept."""
     options, index = work.options(SplitOptions), read_table(work.out / "index.csv", INDEX)
-    copies, path = work.out / "copies.csv", work.out / "split.csv"
-    same_as = read_table(copies, COPIES).set_index("video_id")["same_as"].to_dict() if copies.is_file() else {}
+    copies, path = read_copies(work.out / "index.csv"), work.out / "split.csv"
     done = work.record.done("split")
     edited = done is not None and path.is_file() and options.split != "new" and (
         done.get("edited") or not same(look(path), done["outputs"].get("split.csv")))
     if options.split not in (None, "new"):
         given = Path(options.split)
         split = given_split(index, read_table(given, {"video_id": "str", "part": "str"}, exact=False), options, given,
-                            same_as)
+                            copies)
     elif edited:
         if done and done["options"] != work.remembered_values():
             raise SplitError(f"{path} was edited by hand, so it is not divided again: SPLIT=new overwrites it")
-        split = given_split(index, read_table(path, SPLIT), options, path, same_as)
+        split = given_split(index, read_table(path, SPLIT), options, path, copies)
         print(f"split: {path} was edited by hand, it is kept")
     else:
-        split = split_corpus(index, options, same_as)
+        if new := options.split == "new":
+            work.forget("split")  # asked for once: when the corpus grows the next time, known videos stay
+        split = split_corpus(index, options, copies, None if new else read_earlier(path), asked_anew=new)
     for warning in split.audit["warnings"]:
         print(f"WARNING: {warning}", file=sys.stderr)
     print("\n".join(describe(split)))

@@ -1,1 +1,5 @@
 """Corpus layouts to an index, frames by timestamp, faces, square crops."""
+import sys
+
+if sys.argv[:1] == ["-m"]:  # run as a command: a data.py in the working directory must not hide our packages
+    sys.path.insert(0, __path__[0].rpartition("/")[0])

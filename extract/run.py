@@ -3,6 +3,7 @@
     OUT/faces/<video_id>/       crops and row of a video (extract/store.py)
     OUT/faces/faces.csv         one row per recorded face (tables.FACES)
     OUT/faces/videos.csv        one row per video (tables.VIDEOS), written last
+    OUT/faces/copies.csv        videos that show the same as another (tables.COPIES, extract/copies.py)
     OUT/faces/sheet.png         random crops, real beside fake, to look at before training
     OUT/faces/options.json      the options that made them; training puts them into the checkpoint
 
@@ -25,8 +26,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from extract.copies import near_copies, same_samples
 from extract.decoding.media import Limits, limits, set_limits
-from extract.decoding.sampling import FrameOptions
+from extract.decoding.sampling import SAMPLING, FrameOptions
 from extract.faces.detector import DETECTOR, FaceOptions, WholeFrame, make_cascade, pick_device
 from extract.layouts.base import thing_of
 from extract.store import Store, sha256_of, stamps_below, store_at
@@ -34,12 +36,15 @@ from pipeline import stages
 from pipeline.errors import PipelineError, VideoError, command, fail
 from pipeline.options import as_record, option
 from pipeline.parallel import TimedOut, cpu_count, map_unordered, time_limit_of
+from pipeline.progress import progress_bar
 from pipeline.run_record import column
 from pipeline.storage import Remote, local_copy
-from pipeline.tables import DEMO_MARK, FACES, INDEX, VIDEOS, read_table, write_json, write_table
+from pipeline.tables import COPIES, DEMO_MARK, FACES, INDEX, VIDEOS, read_rows, write_json, write_table
 
 GPU_SHARE = 1 / 6  # of a GPU for a worker on Ray, which has a detector of its own and so a context of half a GiB
 WAITING = 2  # workers more than cores where a GPU detects: so many wait for it at any moment
+COPY_WORDS = {"samples": "show the same frames as another, whatever container and metadata",
+              "near": "are reals that look like another all along (another bitrate or size)"}
 EMPTY_VIDEO = {"n_asked": 0, "n_read": 0, "n_faces": 0, "width_px": 0, "height_px": 0, "duration_s": 0.0}
 
 
@@ -77,25 +82,30 @@ class RunOptions:
 
 def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: FaceOptions, run: RunOptions,
                    progress=None) -> collections.Counter:
-    """Extract the videos of `index` (a table INDEX with paths relative to `root`) below `out`.
+    """Extract the videos of `index` (the columns of INDEX by name, with paths relative to `root`) below `out`.
 
     What is there already, made with the same options from the same file (size and modification time), is kept.
     A video that cannot be used is a row with its status; an unexpected error of one video is a row with status
     "error", which the next run tries again. progress: a Progress that is told of every video, or None.
+    Crops of files that are gone (a disk that was taken out) are kept, too; where the whole corpus is gone, what was not
+    extracted before is a row with status "error".
     Returns how many videos ended in each status.
-    Raises OSError when nothing can be written (a full disk); finished videos are kept.
+    Raises OSError when nothing can be written (a full disk; finished videos are kept), PipelineError where the corpus
+    is gone and nothing of it was extracted.
     """
-    pictures = (thing := thing_of(index["video_id"])) == "picture"
-    if faces.crop == "auto":
-        faces = replace(faces, crop="whole" if pictures else "face")
-    if pictures and faces.crop == "whole":
+    thing = thing_of(index["modality"])
+    if faces.crop == "auto":  # a few animations among pictures are judged as these are
+        n_images = list(index["modality"]).count("image")
+        faces = replace(faces, crop="whole" if 2 * n_images > len(index["modality"]) else "face")
+    if thing == "picture" and faces.crop == "whole":
         from extract.whole_images import extract_whole
 
         return extract_whole(root, index, out, _options(root, index, frames, faces), run, progress)
     part, parts = map(int, (run.shard or "1/1").split("/"))
-    names = list(index["video_id"])[part - 1::parts]
+    names, modality = list(index["video_id"])[part - 1::parts], dict(zip(index["video_id"], index["modality"]))
     original = dict(zip(index["video_id"], index["original"])) if run.reuse_boxes else {}
-    made_with = {**as_record(frames), **as_record(faces), "detector": DETECTOR, "reuse_boxes": run.reuse_boxes}
+    made_with = {**as_record(frames), **as_record(faces), "detector": DETECTOR, "sampling": SAMPLING,
+                 "reuse_boxes": run.reuse_boxes}
     if faces.crop == "face":
         del made_with["crop"]  # crops older than this option are faces too
     store = store_at(out, made_with, f"{part}of{parts}" if run.shard else "all")
@@ -107,9 +117,14 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
             if kept and not (run.retry_failed and kept["video"]["status"] == "unreadable"):
                 rows[video_id] = kept
         todo = [video_id for video_id in names if video_id not in rows]
+        gone = [video_id for video_id in names if stamp_of(video_id) is None]
+        n_kept, n_gone = len(rows), len(set(gone) & set(rows))
+        if names and gone == names:
+            rows |= _without_corpus(root, rows, todo)
+            todo = []
         if progress:
             stack.enter_context(progress)
-            progress.start(len(todo), len(rows), thing)
+            progress.start(len(todo), n_kept, thing, n_gone)
         workers, start, start_args, engine, gpus = _workers(root, store, frames, faces, run, len(todo), stack)
 
         def limit_s(item: tuple) -> float:
@@ -118,21 +133,36 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
 
         # A fake that may take the boxes of its real comes after it.
         for videos in ([v for v in todo if not original.get(v)], [v for v in todo if original.get(v)]):
-            items = [(v, _stamp(stamp_of, v, original), rows.get(original.get(v, "")), original.get(v)) for v in videos]
-            for (video_id, _, real, _), result in map_unordered(
+            items = [(v, modality[v], _stamp(stamp_of, v, original), rows.get(original.get(v, "")), original.get(v))
+                     for v in videos]
+            for (video_id, _, _, real, _), result in map_unordered(
                     _extract_one, items, workers, start, start_args, engine, gpus, limit_s, _expired):
                 rows[video_id], spent = _row_of(result)
                 if progress:
                     progress.add(rows[video_id], spent, real is not None)
         if not run.shard:
-            _write_tables(out, index, rows, _options(root, index, frames, faces))
+            _write_tables(out, index, rows, _options(root, index, frames, faces, gone == names and out))
     return collections.Counter(row["video"]["status"] for row in rows.values())
 
 
-def _options(root: Path, index, frames: FrameOptions, faces: FaceOptions) -> dict[str, Any]:
-    """What OUT/faces/options.json holds; crop is "face" or "whole"."""
+def _without_corpus(root: Path, rows: dict[str, dict], todo: list[str]) -> dict[str, dict]:
+    """Rows of what cannot be extracted now, since no file of the corpus is there. The next run tries them again.
+
+    Raises PipelineError where nothing was extracted before.
+    """
+    if not rows:
+        raise PipelineError(f"no video of the index is at {root}, and none was extracted before: plug the corpus in, "
+                            "or name the folder that it is in now (CORPUS=)")
+    return {video_id: _failed(f"the corpus is not at {root}, and this was not extracted before") for video_id in todo}
+
+
+def _options(root: Path, index, frames: FrameOptions, faces: FaceOptions, earlier: Any = None) -> dict[str, Any]:
+    """What OUT/faces/options.json holds; crop is "face" or "whole". earlier: a folder that has one, where the corpus
+    cannot be asked."""
+    known = earlier / "options.json" if earlier else None
+    demo = json.loads(known.read_bytes())["demo"] if known is not None and known.is_file() else False
     return {"frames": as_record(frames), "faces": as_record(faces), "crop": faces.crop,
-            "dataset": next(iter(index["dataset"]), ""), "demo": (root / DEMO_MARK).exists()}
+            "dataset": next(iter(index["dataset"]), ""), "demo": bool(demo or (root / DEMO_MARK).exists())}
 
 
 def _workers(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions, run: RunOptions, n_todo: int,
@@ -165,9 +195,9 @@ def _workers(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions,
 
 
 def _stamp(stamp_of, video_id: str, original: dict[str, str]) -> list | None:
-    """What tells that a video was replaced, or the real whose boxes it takes."""
-    real = original.get(video_id)
-    return [stamp_of(video_id), stamp_of(real)] if real else stamp_of(video_id)
+    """What tells that a video was replaced, or the real whose boxes it takes. None for a file that is gone."""
+    real, stamp = original.get(video_id), stamp_of(video_id)
+    return [stamp, stamp_of(real)] if real and stamp else stamp
 
 
 def _digests(root: Any, video_id: str, original: str | None) -> list[str] | None:
@@ -180,6 +210,10 @@ def _write_tables(out: Path, index, rows: dict[str, dict], options: dict) -> Non
     from extract.contact_sheet import write_sheet
 
     labels = dict(zip(index["video_id"], index["label"]))
+    copies = [{"video_id": name, "same_as": first, "how": how}
+              for how, found in (("samples", same_samples(rows)), ("near", near_copies(rows, labels)))
+              for name, first in found.items()]
+    write_table(out / "copies.csv", copies, COPIES)
     crops = sorted((f"{v}/{name}", crc) for v, row in rows.items() for name, crc in row.get("crc32", {}).items())
     # What the crops are, so that training sees that one was made anew from another video of the same shape.
     write_json(out / "options.json", {**options,
@@ -223,29 +257,30 @@ def _start_worker(root: Path, store: Store, frames: FrameOptions, faces: FaceOpt
         from extract.faces.gpu_server import RemoteCascade
 
         cascade = RemoteCascade(*served)
-    else:
-        import torch
-
-        torch.set_num_threads(1)
     detector = WholeFrame(faces) if faces.crop == "whole" else Detector(faces, device, cascade)
     _worker.update(root=root, store=store, frames=frames, detector=_Timed(detector))
 
 
-def _extract_one(item: tuple[str, list | None, dict | None, str | None]) -> tuple[dict, dict[str, float]]:
+def _extract_one(item: tuple[str, str, list | None, dict | None, str | None]) -> tuple[dict, dict[str, float]]:
     """Extract one video and put its folder in place: its row, and the seconds that decode, detect and write took.
 
-    item: video_id, stamp, row and video_id of the real whose boxes it may take.
+    item: video_id, modality, stamp, row and video_id of the real whose boxes it may take.
     """
+    from extract.decoding.opening import as_indexed
     from extract.video import Extraction, extract_video, known_faces
 
-    video_id, stamp, real, original = item
+    video_id, modality, stamp, real, original = item
     detector = _worker["detector"]
     start, detector.spent_s = time.perf_counter(), 0.0
     try:
         with local_copy(_worker["root"] / video_id) as path:
-            found = extract_video(path, detector, _worker["frames"], known_faces(real) if real else None)
+            found = extract_video(as_indexed(path, modality), detector, _worker["frames"],
+                                  known_faces(real) if real else None, False, True)
     except VideoError as error:
         found = Extraction({"status": error.status, "reason": str(error), **EMPTY_VIDEO})
+    except PipelineError as error:  # of all videos (no room on the GPU): it ends the run, and says at which one
+        error.args = (f"{video_id}: {error}",)
+        raise
     except OSError as error:  # of the video's disk; an error of ours' is raised below, and ends the run
         return _failed(f"cannot be read: {error.strerror or error}"), {}
     read = time.perf_counter()
@@ -279,12 +314,13 @@ def _failed(reason: str, status: str = "error") -> dict:
 class Progress:
     """A bar on stderr: videos and frames a second, what they are spent on, time left, failures so far."""
 
-    def start(self, n_todo: int, n_kept: int, thing: str = "video") -> None:
-        from tqdm import tqdm
-
+    def start(self, n_todo: int, n_kept: int, thing: str = "video", n_gone: int = 0) -> None:
+        if n_gone:
+            print(f"{n_gone:,} {thing}{'s are' if n_gone > 1 else ' is'} not where the corpus was: going on with the "
+                  "crops that were made of them before", file=sys.stderr)
         if n_kept:
             print(f"{n_kept:,} {thing}s are there already, {n_todo:,} to do", file=sys.stderr)
-        self.bar = tqdm(total=n_todo, unit=thing, desc="extract", smoothing=0.05, disable=not n_todo)
+        self.bar = progress_bar(total=n_todo, unit=thing, desc="extract", smoothing=0.05, disable=not n_todo)
         self.began, self.n_frames, self.unit = time.perf_counter(), 0, "frame" if thing == "video" else thing
         self.spent: collections.Counter = collections.Counter()
         self.failed: collections.Counter = collections.Counter()
@@ -317,21 +353,30 @@ class Progress:
                                                           for kind, s in self.spent.items())])
 
 
-def _summary(out: Path) -> list[str]:
+def _summary(out: Path, thing: str) -> list[str]:
     """Lines for a person: how many videos and faces, and every video that gave none, by reason."""
-    videos = read_table(out / "videos.csv", VIDEOS)
-    counts = collections.Counter(videos["status"])
-    from_frames = (" (pictures)" if thing_of(videos["video_id"]) == "picture" else f"; {videos['n_faces'].sum()} crops "
-                   f"from {videos['n_read'].sum()} frames read of {videos['n_asked'].sum()} asked")
+    videos = read_rows(out / "videos.csv", VIDEOS)
+    counts = collections.Counter(video["status"] for video in videos)
+    n = {name: sum(video[name] for video in videos) for name in ("n_faces", "n_read", "n_asked")}
+    from_frames = (" (pictures)" if thing == "picture" else
+                   f"; {n['n_faces']} crops from {n['n_read']} frames read of {n['n_asked']} asked")
     lines = ["extract: " + ", ".join(f"{counts[s]} {s}" for s in sorted(counts, key=lambda s: (s != "ok", s)))
              + from_frames]
-    failed = videos[videos["status"] != "ok"]
-    for (status, reason), group in sorted(failed.groupby(["status", "reason"]), key=lambda pair: -len(pair[1])):
-        names = ", ".join(group["video_id"][:3]) + (" …" if len(group) > 3 else "")
-        lines.append(f"  {status} ({len(group)}): {reason}: {names}")
-    damaged = videos[(videos["status"] == "ok") & (videos["reason"] != "")]
-    for reason, group in damaged.groupby("reason"):
-        lines.append(f"  damaged but used ({len(group)}): {reason}: {', '.join(group['video_id'][:3])}")
+    groups: dict[tuple[str, str], list[str]] = {}
+    for video in videos:
+        groups.setdefault((video["status"], video["reason"]), []).append(video["video_id"])
+    for (status, reason), names in sorted(sorted(groups.items()), key=lambda pair: -len(pair[1])):
+        if status != "ok":
+            shown = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+            lines.append(f"  {status} ({len(names)}): {reason}: {shown}")
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for pair in read_rows(out / "copies.csv", COPIES) if thing == "video" else ():
+        kinds.setdefault(pair["how"], []).append(pair)
+    for how, pairs in sorted(kinds.items()):
+        lines.append(f"  copies ({len(pairs)}): {COPY_WORDS[how]}: {pairs[0]['video_id']} = {pairs[0]['same_as']}")
+    for (status, reason), names in sorted(groups.items()):
+        if status == "ok" and reason:
+            lines.append(f"  damaged but used ({len(names)}): {reason}: {', '.join(names[:3])}")
     return lines
 
 
@@ -341,7 +386,9 @@ def _extract(work: stages.Work) -> int | None:
     if root is None:
         raise PipelineError(f"{work.out} has no index: run `make index CORPUS=folder` first")
     set_limits(work.options(Limits))
-    run, index, progress = work.options(RunOptions), read_table(work.out / "index.csv", INDEX), Progress()
+    rows = read_rows(work.out / "index.csv", INDEX)
+    index = {name: [row[name] for row in rows] for name in INDEX}
+    run, progress = work.options(RunOptions), Progress()
     # Crops that changed since are read again, and made again where they are not what was written.
     run = replace(run, verify=run.verify or "sizes or times of crops changed" in work.reasons)
     folder = _folder(work)
@@ -353,23 +400,23 @@ def _extract(work: stages.Work) -> int | None:
               f"{reuse['fakes']:,} fakes ({reuse['reused'] / max(reuse['frames'], 1):.0%} of their detection saved); "
               f"{reuse['unlike']:,} fakes did not fit and were detected whole")
     if run.shard:
-        print(f"extract: shard {run.shard}: {sum(counts.values()):,} of {len(index):,} videos done, no tables written: "
+        print(f"extract: shard {run.shard}: {sum(counts.values()):,} of {len(rows):,} videos done, no tables written: "
               "when all shards are done, run the same without --shard")
         return None
     if folder != work.out / "faces":
         _exchange(folder, work.out / "faces")
-    print("\n".join(_summary(work.out / "faces")))
+    print("\n".join(_summary(work.out / "faces", thing_of(index["modality"]))))
     print(f"look at {work.out / 'faces' / 'sheet.png'} before training")
     if not counts["ok"]:
-        nothing = "picture could be used" if thing_of(index["video_id"]) == "picture" else "video gave a face"
+        nothing = "picture could be used" if thing_of(index["modality"]) == "picture" else "video gave a face"
         raise PipelineError(f"no {nothing}: nothing to train on")
-    return _errors(work, len(index))
+    return _errors(work, len(rows))
 
 
 def _errors(work: stages.Work, n_videos: int) -> int | None:
     """Record that extraction is done, unless videos ended in errors that did not happen before. Returns the status."""
-    videos = read_table(work.out / "faces" / "videos.csv", VIDEOS)
-    errors = videos[videos["status"] == "error"].set_index("video_id")["reason"].to_dict()
+    videos = read_rows(work.out / "faces" / "videos.csv", VIDEOS)
+    errors = {video["video_id"]: video["reason"] for video in videos if video["status"] == "error"}
     section = work.record.section(work.key)
     new = [name for name, reason in errors.items() if section.get("errors", {}).get(name) != reason]
     section["errors"] = errors

@@ -20,6 +20,8 @@ import zlib
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
+from extract.copies import fingerprint
+from extract.decoding.frame_files import frame_files
 from pipeline.errors import PipelineError
 from pipeline.storage import Remote, read_many
 from pipeline.tables import write_bytes
@@ -84,7 +86,8 @@ class Store:
         for face in found.faces:
             face["crop"] = f"{video_id}/{face['frame']:06d}.png" if face["face"] == 0 else ""
         row = {"video": found.video, "faces": found.faces, "made_with": self.made_with, "stamp": stamp,
-               "sha256": sha256, "crc32": checksums, "n_reused": found.n_reused, "mismatch": found.mismatch}
+               "sha256": sha256, "crc32": checksums, "n_reused": found.n_reused, "mismatch": found.mismatch,
+               **fingerprint(found.digests, found.crops)}
         write_bytes(folder / "row.json", json.dumps(row).encode())
         self._finish(folder, video_id)
         return row
@@ -109,7 +112,7 @@ class Store:
 
         Args:
             video_id: of the video.
-            stamp: of the video as it is now.
+            stamp: of the video as it is now; None where it is gone, and its crops stand for it.
             reread: read every crop, which must be what was written.
             sha256: computes the digests of the video now. It is called where sizes are as they were and only times
                 differ; where the digests are the same, the row is kept and gets the new stamp.
@@ -119,7 +122,7 @@ class Store:
             row = json.loads(self._row(video_id))
             if row["made_with"] != self.made_with:
                 return None
-            if row["stamp"] != stamp:
+            if stamp is not None and row["stamp"] != stamp:
                 if _sizes(row["stamp"]) != _sizes(stamp) or not row.get("sha256") or row["sha256"] != sha256():
                     return None
                 row["stamp"] = stamp
@@ -183,8 +186,15 @@ def stamps_below(root: Any) -> Callable[[str], list | None]:
 
 
 def stamp_of(path: Path) -> list | None:
-    """Return size, modification and change time of a file; None where it cannot be asked."""
+    """Return size, modification and change time of a video; None where it cannot be asked.
+
+    Of frames in files of their own: all sizes together, the latest times, and how many they are.
+    """
     with contextlib.suppress(OSError):
+        if not path.is_file() and (files := frame_files(path)):
+            found = [file.stat() for file in files]
+            return [sum(one.st_size for one in found), max(one.st_mtime_ns for one in found),
+                    max(one.st_ctime_ns for one in found), len(found)]
         status = path.stat()
         return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
     return None

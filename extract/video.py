@@ -6,15 +6,18 @@ A fake has its real's geometry frame by frame, so boxes found on the real can se
 """
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
 
+from extract.copies import frame_digest
+from extract.decoding.frame import Frame
 from extract.decoding.image import Still, whole_square
-from extract.decoding.sampling import Clip, Frame, FrameOptions
+from extract.decoding.opening import open_media
+from extract.decoding.sampling import Clip, FrameOptions
 from extract.faces.detector import Detector, Face, WholeFrame, crop_square, overlap
 from extract.faces.tracks import face_colours, set_tracks
-from extract.layouts.base import is_picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +42,8 @@ class Extraction:
     others: (frame number, face number from 1) -> crop of another face, where everyone was asked for.
     n_reused: of the frames read, those that the detector did not see because their faces were known.
     mismatch: known faces were tried and did not fit, so all frames were detected (in a second reading of the clip).
+    modality: "video" or "image", by the content.
+    digests: number of a frame that was read -> extract.copies.frame_digest, where they were asked for.
     """
 
     video: dict[str, Any]
@@ -47,6 +52,8 @@ class Extraction:
     others: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
     n_reused: int = 0
     mismatch: bool = False
+    modality: str = "video"
+    digests: dict[int, bytes] = field(default_factory=dict)
 
 
 class Known(NamedTuple):
@@ -82,32 +89,34 @@ class _Mismatch(Exception):
 
 
 def extract_video(path: str | Path | Still | Clip, detector: Detector | WholeFrame, options: FrameOptions,
-                  known: Known | None = None, everyone: bool = False) -> Extraction:
-    """Sample frames, find faces, crop the main one of each frame. A picture (by its suffix, or a Still) is one frame;
-    a Clip brings its own options.
+                  known: Known | None = None, everyone: bool = False, digest: bool = False) -> Extraction:
+    """Sample frames, find faces, crop the main one of each frame. A picture (by its content, or a Still) is one
+    frame; a Clip brings its own options.
 
     The main face is the detector's first. Memory: `detector.batch` frames of together at most BATCH_BYTES, the crops,
     and 14 kB of colours a face, of which a frame has at most MOST_FACES.
     known: faces of the real that this fake was made from. A frame whose number, time and picture size have known faces
     takes them as they are; the first such frame and every third is detected and must agree, or else the clip is read
     again and all frames are detected. The other frames are detected as always.
-    everyone: crop the other faces too, the largest of each frame so far as all fit into OTHERS_BYTES.
+    everyone: crop the other faces too, the largest of each frame so far as all fit into OTHERS_BYTES. digest: also
+    digest the frames, which tells copies of a clip.
     Raises VideoError where no frame can be read; a clip without a face is an answer (status "no_face"), not an error.
     """
     if known is None or not known.faces:
-        return _extract(path, _Finder(detector), options, everyone)
+        return _extract(path, _Finder(detector), options, everyone, digest)
     try:
-        return _extract(path, _Finder(detector, known), options, everyone)
+        return _extract(path, _Finder(detector, known), options, everyone, digest)
     except _Mismatch:
-        result = _extract(path, _Finder(detector), options, everyone)
+        result = _extract(path, _Finder(detector), options, everyone, digest)
         result.mismatch = True
         return result
 
 
-def _extract(path: str | Path | Still | Clip, finder: _Finder, options: FrameOptions, everyone: bool) -> Extraction:
-    clip = path if isinstance(path, Still | Clip) else Still(path) if is_picture(path) else Clip(path, options)
+def _extract(path: str | Path | Still | Clip, finder: _Finder, options: FrameOptions, everyone: bool,
+             digest: bool) -> Extraction:
+    clip = path if isinstance(path, Still | Clip) else open_media(path, options)
     cut = finder.detector.options
-    result = Extraction({})
+    result = Extraction({}, modality="image" if isinstance(clip, Still) else "video")
     faces: list[tuple[dict[str, Any], np.ndarray]] = []  # rows with their colours
     size = (0, 0)
     n_read = 0
@@ -115,6 +124,7 @@ def _extract(path: str | Path | Still | Clip, finder: _Finder, options: FrameOpt
     for frames in _batches(clip.frames(), finder.detector.batch):
         n_read += len(frames)
         size = frames[0].rgb.shape[:2]
+        result.digests.update({frame.number: frame_digest(frame.rgb) for frame in frames if digest})
         for frame, found in zip(frames, finder(frames)):
             faces += [(row, face_colours(frame.rgb, box)) for row, box in zip(*found)]
             if found.rows:
@@ -122,6 +132,9 @@ def _extract(path: str | Path | Still | Clip, finder: _Finder, options: FrameOpt
                                               crop_square(frame.rgb, found.boxes[0], cut))
             for row, box in list(zip(*found))[1:1 + most_others] if everyone else ():
                 result.others[frame.number, row["face"]] = crop_square(frame.rgb, box, cut)
+    # PyAV's frames and their side data refer to each other: without this a worker keeps 20 MB of each 720p clip until
+    # Python looks for such cycles by itself, which it does after many more clips.
+    gc.collect(1)
     nothing = "no face" if isinstance(clip, Still) else f"no face in {n_read} frames"
     status, reason = ("ok", clip.damage) if result.crops else ("no_face", nothing)
     if not result.crops and clip.damage:

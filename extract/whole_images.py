@@ -123,23 +123,23 @@ def _compact(out: Path, rows: dict[str, Row]) -> None:
 
 
 def _write_tables(root: Path, index, out: Path, rows: list[Row], options: dict[str, Any]) -> None:
-    import pandas as pd
-
     from extract.contact_sheet import write_sheet
 
-    found = pd.DataFrame(rows, columns=["video_id", "stamp", "status", "reason", "width_px", "height_px", "sha256"])
+    names = ("video_id", "stamp", "status", "reason", "width_px", "height_px", "sha256")
+    found = [dict(zip(names, row)) for row in rows]
     labels = dict(zip(index["video_id"], index["label"]))
-    ok = (found["status"] == "ok").astype(int)
-    videos = found.assign(label=found["video_id"].map(labels), n_asked=1, n_read=ok, n_faces=ok, duration_s=0.0)
-    faces = found[found["status"] == "ok"].rename(columns={"width_px": "x1", "height_px": "y1"})
-    faces = faces.assign(time_s=0.0, frame=0, face=0, x0=0.0, y0=0.0, n_faces=1, track=0, crop=faces["video_id"])
+    videos = [{**one, "label": labels[one["video_id"]], "n_asked": 1, "n_read": int(one["status"] == "ok"),
+               "n_faces": int(one["status"] == "ok"), "duration_s": 0.0} for one in found]
+    faces = [{**dict.fromkeys(FACES), "video_id": one["video_id"], "time_s": 0.0, "frame": 0, "face": 0, "x0": 0.0,
+              "y0": 0.0, "x1": one["width_px"], "y1": one["height_px"], "n_faces": 1, "track": 0,
+              "crop": one["video_id"]} for one in found if one["status"] == "ok"]
     folder = Path(root).resolve()
     run_folder = out.resolve().parent
     inside = folder.is_relative_to(run_folder)
     write_json(out / "options.json", {
         **options, "crop_folder": os.path.relpath(folder, run_folder) if inside else str(folder),
         "crops_sha256": hashlib.sha256(json.dumps(sorted((row[0], row[6]) for row in rows)).encode()).hexdigest()})
-    write_table(out / "faces.csv", faces.reindex(columns=list(FACES)), FACES)
-    good = set(faces["video_id"])
+    write_table(out / "faces.csv", faces, FACES)
+    good = {face["video_id"] for face in faces}
     write_sheet(out, {name: [name] if name in good else [] for name in labels}, labels, folder)
     write_table(out / "videos.csv", videos, VIDEOS)

@@ -16,9 +16,14 @@ from __future__ import annotations
 
 import errno
 import functools
+import io
 import os
 import sys
 from typing import Callable, Protocol
+
+# Modules that the small installation lacks (setup.cfg, extra "train").
+OF_TRAINING = ("torch", "torchvision", "timm", "facenet_pytorch", "lightning", "safetensors", "onnx", "onnxscript",
+               "pandas", "scipy", "sklearn", "matplotlib", "huggingface_hub", "tensorboard")
 
 
 class PipelineError(Exception):
@@ -79,10 +84,18 @@ def command(main: Callable[[list[str] | None], int | None]) -> Command:
 
     @functools.wraps(main)
     def wrapped(argv: list[str] | None = None) -> int:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a locale that lacks a sign must not end the command
+                stream.reconfigure(errors="backslashreplace")
         try:
             return main(argv) or 0
         except PipelineError as error:
             return fail(str(error))
+        except ModuleNotFoundError as error:
+            if (package := (error.name or "").partition(".")[0]) not in OF_TRAINING:
+                raise
+            return fail(f"{package} is not installed: this needs more than the small installation has; `make setup` or "
+                        "pip install -e '.[train]' installs it")
         except BrokenPipeError:  # `… | head` closed our output
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
@@ -93,6 +106,8 @@ def command(main: Callable[[list[str] | None], int | None]) -> Command:
                             "command again, what is finished is kept")
             if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
                 return fail(f"no permission for {error.filename}: {error.strerror}")
+            if error.errno in (errno.EISDIR, errno.ENOTDIR):
+                return fail(f"{error.filename}: {error.strerror}; name another file or folder")
             raise
         except KeyboardInterrupt as interrupt:
             print(f"interrupted: {interrupt.args[0] if interrupt.args else 'run the same command again to go on'}",

@@ -55,12 +55,14 @@ TARGETS = {
                                                                        *TRAINING)),
     "augment-sheet": Target("classify.training.preview", ("index", "extract", "split"), TRAINING),
     "ensemble": Target("classify.training.ensemble", (), (SCORE,), words=("MODELS",)),
+    "export": Target("classify.export", flags=("MODEL", "BITS", "CROPS")),
     "restore": Target("classify.training.replaced", flags=("MODEL_ID",)),
     "check": Target("extract.corpus", (), ("extract.corpus:IndexOptions",), out=False),
     "serve": Target("serve.app", options=("serve.options:ServeOptions", "extract.decoding.media:Limits"),
                     flags=("TOKEN",), out=False),
     "bench-quality": Target("classify.evaluation.cross_corpus", flags=("MODEL", "DEVICE"), out=False),
     "bench-extract": Target("tests.benchmarks.extract", out=False),
+    "bench-judge": Target("tests.benchmarks.judge", out=False),
     "bench-train": Target("tests.benchmarks.train", flags=("BACKBONE", "SIZE", "BATCH", "DEVICE"), out=False),
     "bench-serve": Target("tests.benchmarks.serve", flags=("CLIP", "REQUESTS", "CLIENTS"), out=False),
     "demo": Target("data.demo.make", flags=("DEMO_OUT",), out=False),
@@ -87,7 +89,7 @@ def variables(flags: str) -> dict[str, str]:
     return found
 
 
-def chain(target: str, given: dict[str, str], record: RunRecord) -> list[str]:
+def chain(target: str, given: dict[str, str], record: RunRecord | None) -> list[str]:
     """Return the stages that a target runs, in order."""
     if target in TARGETS:
         return list(TARGETS[target].before)
@@ -97,15 +99,15 @@ def chain(target: str, given: dict[str, str], record: RunRecord) -> list[str]:
     if target in ("score", "report") and given.get("MODEL"):
         # A model from elsewhere needs crops; the run's own training and scores stay as they are.
         names = [name for name in names if name not in ("split", "train")]
-        if record.done("split") is not None:
+        if record and record.done("split") is not None:
             names.insert(2, "split")
     return names
 
 
-def _robust(given: dict[str, str], record: RunRecord) -> bool:
+def _robust(given: dict[str, str], record: RunRecord | None) -> bool:
     if "ROBUST" in given:
         return given["ROBUST"].lower() in YES
-    return bool(record.named("report").get("robust"))
+    return bool(record and record.named("report").get("robust"))
 
 
 def arguments(classes: Sequence[str], given: dict[str, str]) -> list[str]:
@@ -135,7 +137,7 @@ def arguments(classes: Sequence[str], given: dict[str, str]) -> list[str]:
     return found
 
 
-def check_names(given: dict[str, str], goals: Sequence[str], records: RunRecord) -> None:
+def check_names(given: dict[str, str], goals: Sequence[str], record: RunRecord | None) -> None:
     """Check that every variable is an option of what is asked for.
 
     Raises:
@@ -143,7 +145,7 @@ def check_names(given: dict[str, str], goals: Sequence[str], records: RunRecord)
     """
     if not set(given) - {"OUT", "CORPUS"}:
         return
-    run = {name for goal in goals if goal in STAGES or goal in TARGETS for name in chain(goal, given, records)}
+    run = {name for goal in goals if goal in STAGES or goal in TARGETS for name in chain(goal, given, record)}
     known = {name: _options_of(STAGES[name].options) for name in ORDER}
     for name, target in TARGETS.items():
         known[name] = {*_options_of(target.options), *target.flags, *target.words}
@@ -254,15 +256,16 @@ def remembered(out: str) -> list[str]:
 def main_of(target: str, given: dict[str, str], goals: Sequence[str]) -> int:
     """Run one target of make. Returns an exit status."""
     out = given.get("OUT") or "out"
-    record = RunRecord(out)
+    uses_run = target in STAGES or target in ("options", "plan") or TARGETS[target].out
+    record = RunRecord(out) if uses_run else None
     check_names(given, goals, record)
-    if target in STAGES:
+    if target in STAGES and record:
         return run_stages(chain(target, given, record), given, out)
     if target in ("options", "plan"):
         print("\n".join(remembered(out) if target == "options" else plan(given, out)))
         return 0
     special = {"demo": _demo, "detector": _detector, "check": _check, "bench-quality": _bench_quality,
-               "bench-extract": _bench_extract}
+               "bench-extract": _bench_extract, "bench-judge": _bench_judge}
     if target in special:
         return special[target](given)
     own = TARGETS[target]
@@ -320,6 +323,11 @@ def _bench_extract(given: dict[str, str]) -> int:
     return start("tests.benchmarks.extract", ["--corpus", str(folder)] if folder.is_dir() else [])
 
 
+def _bench_judge(given: dict[str, str]) -> int:
+    folder = Path(os.environ.get("DEEPFAKE_SHARED") or "../shared") / "corpus"
+    return start("tests.benchmarks.judge", ["--corpus", str(folder)])
+
+
 def _detector(given: dict[str, str]) -> int:
     """Train the shipped detector from DFDC's crops and photos, at two sizes, then choose its band."""
     if not given.get("DFDC"):
@@ -337,7 +345,9 @@ def _detector(given: dict[str, str]) -> int:
         or run_stages(names, {**options, "BEGIN": first, "BEGIN_SIZE": "192", "EPOCHS": "3", "LR": "5e-4"},
                       str(larger)) \
         or start("classify.release.detector", ["--model", str(larger / "model" / "model.safetensors"), *_clips(),
-                                               "--out", "classify/release/detector.safetensors"])
+                                               "--out", "classify/release/detector.safetensors"]) \
+        or start("classify.export", ["classify/release/detector.safetensors", "--crops", str(out / "corpus")]) \
+        or start("classify.release.pin", [])
 
 
 @command

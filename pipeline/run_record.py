@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import socket
+import stat
 import sys
 import time
 from pathlib import Path
@@ -29,6 +30,7 @@ from pipeline.tables import write_bytes
 
 RECORD, PREVIOUS, LOCK = "run.json", "run.previous.json", ".lock"
 FORMAT = 1
+INDEX_WAIT_S = 600  # that a process waits for another one that makes the same index
 # Files that only a run of an earlier version has without a record beside them.
 MADE_BEFORE = ("index.csv", "split.csv", "faces/videos.csv", "model/model.safetensors", ".options")
 
@@ -160,13 +162,35 @@ def stamps(root: Any, names: Iterable[str]) -> str:
             digest.update(f"{name}\0{listed.get(name)}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
     for name in names:
-        try:
-            status = os.stat(f"{root}/{name}")
-            stamp = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
-        except OSError:
-            stamp = "missing"
+        stamp = " ".join(_stamps_of(f"{root}/{name}")) or "missing"
         digest.update(f"{name}\0{stamp}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _stamps_of(path: str) -> list[str]:
+    """Sizes and times of a file, or of the pictures that a video's name stands for: a folder, or folder/prefix*.jpg."""
+    try:
+        found = [os.stat(path)]
+        if stat.S_ISDIR(found[0].st_mode):
+            with os.scandir(path) as scan:
+                found += [entry.stat() for entry in sorted(scan, key=lambda entry: entry.name)]
+    except OSError:
+        folder, _, prefix = path.partition("*")[0].rpartition("/")
+        if "*" not in path or not os.path.isdir(folder):
+            return []
+        with os.scandir(folder) as scan:
+            found = [entry.stat() for entry in sorted(scan, key=lambda entry: entry.name)
+                     if entry.name.startswith(prefix)]
+    return [f"{one.st_size} {one.st_mtime_ns} {one.st_ctime_ns}" for one in found]
+
+
+def is_record(path: str | Path) -> bool:
+    """Return whether a file is the record of a run: what lies beside it was written by this project."""
+    try:
+        with open(path, "rb") as file:
+            return "stages" in json.loads(file.read())
+    except (OSError, ValueError):
+        return False
 
 
 def column(path: Path, name: str) -> list[str]:
@@ -190,12 +214,19 @@ def locked(out: Any, stage: str) -> Iterator[None]:
         return
     out.mkdir(parents=True, exist_ok=True)
     with open(out / LOCK, "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            who = file.read().strip() or "another process"
-            raise PipelineError(f"{out} is in use by {who}: wait until it has ended, or choose another OUT=") from None
+        until = time.monotonic() + INDEX_WAIT_S
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                file.seek(0)
+                who = file.read().strip() or "another process"
+                # The jobs of an array that extract its shards all begin with the index: one makes it, the others wait.
+                if stage != "index" or "`index`" not in who or time.monotonic() > until:
+                    raise PipelineError(f"{out} is in use by {who}: wait until it has ended, or choose another OUT="
+                                        ) from None
+                time.sleep(0.5)
         file.truncate(0)
         file.write(f"`{stage}` (process {os.getpid()} on {socket.gethostname()}, since {timestamp()})")
         file.flush()

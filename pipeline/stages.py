@@ -12,7 +12,6 @@ import dataclasses
 import functools
 import hashlib
 import importlib
-import json
 import os
 import sys
 import time
@@ -23,7 +22,7 @@ from typing import Any, Callable, Sequence, TypeVar
 
 from pipeline.errors import OptionsError, TableError
 from pipeline.options import add_flags, as_record, from_values
-from pipeline.run_record import RECORD, RunRecord, column, locked, look, same, say, stamps, timestamp
+from pipeline.run_record import RECORD, RunRecord, column, is_record, locked, look, same, say, stamps, timestamp
 from pipeline.storage import Remote, place
 
 T = TypeVar("T")
@@ -75,8 +74,9 @@ STAGES = {stage.name: stage for stage in (
     Stage("index", "extract.corpus", ("extract.corpus:IndexOptions",), (), ("index.csv", "copies.csv?"), ("corpus",)),
     Stage("extract", "extract.run", ("extract.decoding.sampling:FrameOptions", "extract.faces.detector:FaceOptions",
                                      "extract.run:RunOptions", "extract.decoding.media:Limits"),
-          ("index.csv",), ("faces/faces.csv", "faces/options.json", "faces/sheet.png", "faces/videos.csv")),
-    Stage("split", "data.split", ("data.split:SplitOptions",), ("index.csv", "copies.csv"),
+          ("index.csv",), ("faces/faces.csv", "faces/options.json", "faces/sheet.png", "faces/videos.csv",
+                           "faces/copies.csv?")),
+    Stage("split", "data.split", ("data.split:SplitOptions",), ("index.csv", "copies.csv", "faces/copies.csv"),
           ("split.json", "split.csv"), ("split",)),
     Stage("train", "classify.train", TRAINING,
           ("index.csv", "split.csv", "faces/faces.csv", "faces/options.json"), (), ("begin", "replay_from", "weights")),
@@ -137,6 +137,7 @@ class Work:
 
     def read(self) -> None:
         """Read the record and merge what it remembers with what was named now."""
+        self.__dict__.pop("values", None)
         self.record = RunRecord(self.out)
         remembered = self.record.named(self.key)
         if "recipe" in self.given:  # sets all options of training
@@ -160,6 +161,13 @@ class Work:
     def options(self, cls: type[T]) -> T:
         """Build one of the stage's dataclasses of options. Raises OptionsError for a value that it refuses."""
         return from_values(cls, self.values)
+
+    def forget(self, name: str) -> None:
+        """Take back an option that holds for this time only: it is not remembered."""
+        self.given.pop(name, None)
+        self.named.pop(name, None)
+        self.__dict__.pop("values", None)
+        self.record.name(self.key, self.named)
 
     def remembered_values(self) -> dict[str, Any]:
         """Return the values of the options that a result depends on."""
@@ -428,7 +436,7 @@ def _names(root: str, out: str) -> list[str]:
                 entries = [entry for entry in scan if not entry.name.startswith(".")]
         except OSError:
             continue
-        if any(entry.name == RECORD and _is_record(entry.path) for entry in entries):
+        if any(entry.name == RECORD and is_record(entry.path) for entry in entries):
             continue
         for entry in entries:
             name = f"{place}/{entry.name}" if place else entry.name
@@ -437,12 +445,3 @@ def _names(root: str, out: str) -> list[str]:
             except OSError:
                 continue
     return sorted(found)
-
-
-def _is_record(path: str) -> bool:
-    """Whether a file is the record of a run: what lies beside it was written by this project."""
-    try:
-        with open(path, "rb") as file:
-            return "stages" in json.loads(file.read())
-    except (OSError, ValueError):
-        return False

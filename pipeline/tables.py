@@ -6,12 +6,14 @@ the same bytes. `label` is 0 for real and 1 for fake everywhere.
 """
 from __future__ import annotations
 
+import csv
 import io
 import json
+import math
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Iterable
 
 from pipeline.errors import TableError
 from pipeline.storage import Remote, place
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 # Columns in order with their pandas types. Strings are never missing: "" says that a thing is not known.
 INDEX = {
-    "video_id": "str",      # path relative to the corpus root, with /
+    "video_id": "str",      # path relative to the corpus root, with /; of frames their folder, or prefix*.jpg
     "label": "int64",       # 0 real, 1 fake
     "dataset": "str",       # the layout it was recognised as, "Celeb-DF-v2"
     "method": "str",        # what made the fake, "" for reals
@@ -29,10 +31,12 @@ INDEX = {
     "source_id": "str",     # the person whose face a fake wears; "" for reals
     "original": "str",      # video_id of the real a fake was made from, "" where unknown and for reals
     "official": "str",      # part in the corpus' official list: train, val, test or ""
+    "modality": "str",      # video or image
 }
-COPIES = {                  # beside the index of pictures
+COPIES = {                  # beside the index (bytes), and below OUT/faces (samples, near)
     "video_id": "str",
-    "same_as": "str",       # the first video_id, in order, whose file has the same bytes
+    "same_as": "str",       # the first video_id, in order, that shows the same
+    "how": "str",           # what is the same: bytes, samples (decoded frames) or near (looks; extract/copies.py)
 }
 VIDEOS = {
     "video_id": "str",
@@ -105,6 +109,8 @@ VALUES: dict[str, tuple[str, ...] | tuple[float, float]] = {
     "n_faces": (0, 10 ** 9), "frame": (0, 10 ** 12), "face": (0, 10 ** 6), "track": (-1, 10 ** 9),
     "width_px": (0, 10 ** 6), "height_px": (0, 10 ** 6), "duration_s": (0.0, 1e9), "time_s": (-1e9, 1e9)}
 SORT_KEYS = ("video_id", "frame", "face")
+CELLS: dict[str, Any] = {"str": lambda value: "" if value is None else str(value), "int64": int,
+                         "float64": lambda value: math.nan if value is None else float(value)}
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -150,24 +156,98 @@ def write_table(path: str | Path, rows: pd.DataFrame | list[dict], columns: dict
                 only_if_changed: bool = False) -> bool:
     """Write a table with exactly `columns`, sorted by its keys. Returns whether the file was written.
 
+    A list of rows needs no pandas, and gives the same bytes as a data frame does.
+
     only_if_changed: leave a file with the same bytes untouched, so that make does not think it newer.
     Raises TableError when a column is missing or a value does not fit its type.
     """
-    import pandas as pd
+    content = (_text_of_rows(path, rows, columns) if isinstance(rows, list) else _text_of_frame(path, rows, columns)
+               ).encode()
+    if only_if_changed and place(path).is_file() and place(path).read_bytes() == content:
+        return False
+    write_bytes(path, content)
+    return True
 
-    frame = pd.DataFrame(rows, columns=None if len(rows) else list(columns))
-    if missing := [c for c in columns if c not in frame.columns]:
-        raise TableError(f"{path}: the rows lack {missing}")
+
+def _text_of_frame(path: str | Path, frame: pd.DataFrame, columns: dict[str, str]) -> str:
+    _check_columns(path, frame.columns, columns)
     frame = frame[list(columns)].astype(columns)
     frame = frame.sort_values([k for k in SORT_KEYS if k in columns], kind="stable")
     text = io.StringIO()
     # 10 digits: far below a pixel or a microsecond, and the same text on every machine.
     frame.to_csv(text, index=False, float_format="%.10g", lineterminator="\n")
-    content = text.getvalue().encode()
-    if only_if_changed and place(path).is_file() and place(path).read_bytes() == content:
-        return False
-    write_bytes(path, content)
-    return True
+    return text.getvalue()
+
+
+def _text_of_rows(path: str | Path, rows: list[dict], columns: dict[str, str]) -> str:
+    """The same from rows, without pandas."""
+    lines = []
+    for row in rows:
+        _check_columns(path, row, columns)
+        try:
+            lines.append({name: CELLS[kind](row[name]) for name, kind in columns.items()})
+        except (TypeError, ValueError) as error:
+            raise TableError(f"{path}: a row of {row.get('video_id')} does not fit its columns ({error})") from None
+    lines.sort(key=lambda line: [line[key] for key in SORT_KEYS if key in columns])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_shown(value) for value in line.values()] for line in lines)
+    return text.getvalue()
+
+
+def _check_columns(path: str | Path, there: Iterable[str], columns: dict[str, str]) -> None:
+    if missing := [name for name in columns if name not in there]:
+        raise TableError(f"{path}: the rows lack {missing}")
+
+
+def _shown(value: str | int | float) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.10g}"
+    return str(value)
+
+
+def read_rows(path: str | Path, columns: dict[str, str]) -> list[dict[str, Any]]:
+    """Read a table written by `write_table` as a dict a row, without pandas. Raises TableError as `read_table` does."""
+    file = place(path)
+    if not file.is_file():
+        raise TableError(f"{path} does not exist: run the stage that makes it first (`make` lists the stages)")
+    number = 1
+    try:
+        lines = csv.reader(io.StringIO(file.read_bytes().decode()), strict=True)
+        header = next(lines, [])
+        if header != list(columns):
+            raise TableError(f"{path} has the columns {header}, expected {list(columns)}: remove it and make it again")
+        rows = []
+        for number, line in enumerate(lines, 2):
+            if len(line) != len(columns):
+                raise ValueError(f"line {number} has {len(line)} values instead of {len(columns)}")
+            rows.append({name: math.nan if kind == "float64" and text == "" else CELLS[kind](text)
+                         for (name, kind), text in zip(columns.items(), line)})
+    except (ValueError, csv.Error) as error:
+        raise TableError(f"{path} is not a table of this version (line {number}: {error}): remove it and make it again"
+                         ) from None
+    for number, row in enumerate(rows, 2):
+        for name, value in row.items():
+            if expected := _impossible(name, value):
+                raise TableError(f"{path}, line {number}: {name} is {value!r}, expected {expected}")
+    return rows
+
+
+def _impossible(name: str, value: Any) -> str:
+    """What a column may hold, where `value` is not among it; else ""."""
+    if name == "video_id":
+        return "" if value else "a path"
+    if (allowed := VALUES.get(name)) is None:
+        return ""
+    if isinstance(allowed[0], str):
+        return "" if value in allowed else _one_of(allowed)
+    low, high = allowed
+    return f"{low:g} to {high:g}" if value < low or value > high else ""
+
+
+def _one_of(allowed: tuple) -> str:
+    return " or ".join([", ".join(map(str, allowed[:-1])), str(allowed[-1])])
 
 
 def read_table(path: str | Path, columns: dict[str, str], exact: bool = True) -> pd.DataFrame:
@@ -211,7 +291,7 @@ def _check_values(path: str | Path, frame: pd.DataFrame) -> None:
         elif (allowed := VALUES.get(name)) is None:
             continue
         elif isinstance(allowed[0], str):
-            wrong, expected = ~column.isin(allowed), " or ".join([", ".join(map(str, allowed[:-1])), str(allowed[-1])])
+            wrong, expected = ~column.isin(allowed), _one_of(allowed)
         else:
             low, high = allowed
             wrong, expected = (column < low) | (column > high), f"{low:g} to {high:g}"

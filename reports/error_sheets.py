@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from pipeline.errors import PipelineError, VideoError
+from pipeline.progress import progress_bar
 
 LONGEST_NAME = 60
 
@@ -40,8 +41,6 @@ def _written(root: Path | None, model: Path | None, wrong: Sequence[dict[str, An
         return [], "the videos are no longer where they were extracted from, or not on this machine"
     if model is None:
         return [], "the model that made these scores is no longer beside them"
-    from tqdm import tqdm
-
     from classify.judging.evidence import gather
     from classify.judging.judge import Judge
     from classify.judging.sheet.page import write_sheet
@@ -51,7 +50,7 @@ def _written(root: Path | None, model: Path | None, wrong: Sequence[dict[str, An
     except PipelineError as error:
         return [], str(error)
     sheets: list[dict[str, Any]] = []
-    for number, call in enumerate(tqdm(wrong, desc="sheets", unit="sheet", leave=False), 1):
+    for number, call in enumerate(progress_bar(wrong, desc="sheets", unit="sheet", leave=False), 1):
         sheet = {"video_id": call["video_id"], "file": "", "verdict": None, "score": None, "reason": ""}
         try:
             evidence = gather(judge, root / call["video_id"])

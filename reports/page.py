@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from classify.judging import sheet
 from classify.score import chosen_model, scored_by
+from extract.layouts.base import thing_of
 from pipeline import stages
 from pipeline.errors import TableError, command
 from pipeline.run_record import look, same
@@ -77,7 +78,8 @@ def write_report(out: Path, options: ReportOptions = ReportOptions(), root: Path
     metrics = {"model_id": run.card.get("model_id"), "demo": bool(run.card.get("demo")),
                "dataset": run.card.get("dataset"), "split_hash": run.card.get("split_hash"),
                "aggregation": run.card.get("aggregation"),
-               **evaluate(run.video_scores, run.frame_scores, threshold, PART, originals)}
+               **evaluate(run.video_scores, run.frame_scores, threshold, PART, originals,
+                          thing_of(run.index["modality"]))}
     rows = videos_of(run.video_scores, PART, threshold, originals)
     faces = run.frame_scores.merge(rows[["video_id", "label"]], on="video_id")
     metrics["robustness"] = summaries(read_table(own / "scores" / "altered.csv", ALTERED_SCORES), rows, threshold) \

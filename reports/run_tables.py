@@ -64,9 +64,9 @@ def read_run(out: Path, folder: Path | None = None, with_epochs: bool = True) ->
 
 def warnings(run: Run) -> list[str]:
     """What a reader must know before believing a number: of the split, and of tables that do not fit together."""
-    lines, thing = [str(line) for line in run.audit.get("warnings", [])], thing_of(run.index["video_id"])
+    lines, thing = [str(line) for line in run.audit.get("warnings", [])], thing_of(run.index["modality"])
     hashes = run.audit.get("split_hash"), run.card.get("split_hash")
-    if run.foreign:
+    if run.foreign and hashes[0] != hashes[1]:
         lines.append(f"The model was trained elsewhere. Whether it was trained on any of these {thing}s, or on other "
                      f"{thing}s of the same people, is not known here.")
     elif all(hashes) and hashes[0] != hashes[1]:

@@ -94,7 +94,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run (OUT)")
     add_flags(parser, CompareOptions)
     arguments, others = parser.parse_known_args(argv)
-    if "--recipe" in others:
+    if any("tensorflow" in word for word in others):
+        raise OptionsError("make compare trains with torch only: leave out FRAMEWORK")
+    if any(word.startswith("--recipe") for word in others):
         raise OptionsError("several recipes are compared: RECIPES='baseline two-phase', not RECIPE")
     table = compare(arguments.out, from_flags(CompareOptions, arguments), others)
     folder = arguments.out / "compare"

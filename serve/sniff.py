@@ -4,25 +4,25 @@ from __future__ import annotations
 HEAD = 4096  # bytes that decide
 PACKET = 188  # bytes of an MPEG-TS packet, each beginning with 0x47
 KINDS = ("MP4 and MOV", "Matroska and WebM", "AVI", "MPEG-TS", "MPEG-PS", "FLV", "ASF (WMV)", "JPEG", "PNG", "WebP",
-         "GIF", "BMP", "TIFF")
+         "GIF", "BMP", "TIFF", "AVIF")
 BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")  # that begin an MP4 or a MOV
-STILLS = (b"heic", b"heix", b"mif1", b"avif")  # ISO-BMFF brands of pictures, which nothing here reads
+STILLS = {b"heic": None, b"heix": None, b"mif1": None, b"avif": ".avif"}  # ISO-BMFF brands of pictures
 STARTS = ((b"\x1aE\xdf\xa3", ".mkv"), (b"FLV\x01", ".flv"), (b"\x00\x00\x01\xba", ".mpg"),
           (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", ".wmv"), (b"\xff\xd8\xff", ".jpg"), (b"\x89PNG\r\n\x1a\n", ".png"),
-          (b"GIF87a", ".bmp"), (b"GIF89a", ".bmp"), (b"II*\x00", ".tif"), (b"MM\x00*", ".tif"))
+          (b"GIF87a", ".gif"), (b"GIF89a", ".gif"), (b"II*\x00", ".tif"), (b"MM\x00*", ".tif"))
 
 
 def suffix_of(head: bytes) -> str | None:
     """The suffix under which a file that begins so is kept, None where it is no clip or picture.
 
-    Texts are none, so no playlist that names other files or addresses reaches the decoder. A GIF is kept under a
-    picture's suffix: pictures are told by it, and opened by their content.
+    Texts are none, so no playlist that names other files or addresses reaches the decoder. Whether it is judged as a
+    clip or a picture depends on its content alone: an animated GIF or WebP is a clip.
     """
     for start, suffix in STARTS:
         if head.startswith(start):
             return suffix
-    if head[4:8] in BOXES and not (head[4:8] == b"ftyp" and head[8:12] in STILLS):
-        return ".mp4"
+    if head[4:8] in BOXES:
+        return STILLS.get(head[8:12], ".mp4") if head[4:8] == b"ftyp" else ".mp4"
     if head[:4] == b"RIFF":
         return {b"AVI ": ".avi", b"WEBP": ".webp"}.get(head[8:12])
     if head[:2] == b"BM" and head[14:18] in (b"\x28\0\0\0", b"\x6c\0\0\0", b"\x7c\0\0\0", b"\x0c\0\0\0"):

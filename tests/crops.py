@@ -4,8 +4,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from extract.layouts.base import row
 from pipeline.run_record import RunRecord
-from pipeline.tables import FACES, SPLIT, write_json, write_table
+from pipeline.tables import FACES, INDEX, SPLIT, write_json, write_table
 
 
 def write_noise_crops(out: Path, n_train: int, n_real: int, n_val: int) -> Path:
@@ -26,6 +27,7 @@ def write_noise_crops(out: Path, n_train: int, n_real: int, n_val: int) -> Path:
             name = f"{video}/{frame:06d}.png"
             cv2.imwrite(str(out / "faces" / name), picture[..., ::-1])
             faces.append({**dict.fromkeys(FACES, 0), "video_id": video, "frame": frame, "time_s": frame, "crop": name})
+    write_table(out / "index.csv", [row(entry["video_id"], entry["label"], "x") for entry in split], INDEX)
     write_table(out / "split.csv", split, SPLIT)
     write_table(out / "faces" / "faces.csv", faces, FACES)
     write_json(out / "split.json", {"split_hash": "abc"})

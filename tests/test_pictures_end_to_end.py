@@ -175,7 +175,7 @@ def test_pictures_judged_by_their_face_need_one_face(demo_corpus, tmp_path):
     for clip in demo_corpus.rglob("*.mp4"):
         video = cv2.VideoCapture(str(clip))
         for number in range(3):
-            name = f"{'fake' if 'synthesis' in clip.parent.name else 'real'}/{clip.stem}_{number}.png"
+            name = f"{'fake' if 'synthesis' in clip.parent.name else 'real'}/{'abc'[number]}/{clip.stem} still.png"
             (tmp_path / "c" / name).parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(tmp_path / "c" / name), video.read()[1])
     Image.new("RGB", (64, 64), "white").save(tmp_path / "c" / "real" / "wall.png")

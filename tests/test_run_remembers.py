@@ -10,8 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from classify.models.card import read_card
+from data.loading.pack import Pack
+from pipeline.errors import TableError
 from pipeline.make import variables
 from pipeline.run_record import RunRecord
 from pipeline.tables import SPLIT, read_table
@@ -124,8 +128,14 @@ def test_a_recipe_named_for_train_is_the_one_that_is_reported_also_after_a_kill(
 def test_a_fine_tuned_model_is_kept_and_compared_with_the_old_run(out, tmp_path):
     new = tmp_path / "new"
     corpus = RunRecord(out).named("index")["corpus"]
-    make("train", f"OUT={new}", f"CORPUS={corpus}", "EVERY=1", f"BEGIN={out}/model/model.safetensors",
-         f"REPLAY_FROM={out}", "EPOCHS=1", "DEVICE=cpu", "WORKERS=0")
+    process = start("train", f"OUT={new}", f"CORPUS={corpus}", "EVERY=1", f"BEGIN={out}/model/model.safetensors",
+                    f"REPLAY_FROM={out}", "EPOCHS=1", "DEVICE=cpu", "WORKERS=0")
+    wait_for(lambda: (new / "model" / "next" / "run").is_dir())
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    make("train", f"OUT={new}")  # what was named for the killed one is remembered
+    card = read_card(new / "model" / "model.safetensors")
+    assert card["continued"]["from"] == model_of(out) and card["trained_on"]["n_replayed"] > 0
     model = (new / "model" / "model.safetensors").read_bytes()
     said = make("report", f"OUT={new}", f"AGAINST={out}")
     assert "train: up to date" in said and (new / "model" / "model.safetensors").read_bytes() == model
@@ -267,6 +277,31 @@ def test_an_edited_split_is_an_input_and_a_wrong_part_is_named_by_its_row(out):
     assert "SPLIT=new" in make("split", f"OUT={out}", "SPLIT_SEED=5", status=1)
     make("split", f"OUT={out}", "SPLIT_SEED=default", "SPLIT=new")
     assert table.read_text() == good
+
+
+@pytest.mark.parametrize("damage", ["another crop in its place", "one bit", "removed"])
+def test_a_crop_that_is_not_what_was_written_is_made_again(out, damage):
+    crops = sorted((out / "faces").rglob("*/*.png"))
+    good = crops[0].read_bytes()
+    if damage == "removed":
+        crops[0].unlink()
+    else:
+        flipped = good[:99] + bytes([good[99] ^ 1]) + good[100:]
+        crops[0].write_bytes(flipped if damage == "one bit" else crops[-1].read_bytes())
+    with pytest.raises(TableError, match=f"{crops[0].name}.*VERIFY=1|does not exist|cannot be read"):
+        Pack(out, 16, 1.0)
+    assert "extract: checking: sizes or times of crops changed" in make("extract", f"OUT={out}", "WORKERS=0")
+    assert crops[0].read_bytes() == good
+    assert len(Pack(out, 16, 1.0).pictures) == len(crops)
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-len(content) // 4] + bytes(len(content) // 4),
+                                    lambda content: content[:len(content) // 2], lambda content: b""])
+def test_a_pack_that_is_not_what_was_written_is_packed_again(out, damage):
+    good = np.array(Pack(out, 16, 1.0).pictures)
+    path = out / "packed" / "16-1.npy"
+    path.write_bytes(damage(path.read_bytes()))
+    assert (np.array(Pack(out, 16, 1.0).pictures) == good).all()
 
 
 def test_a_corpus_that_is_unplugged_does_not_stop_a_finished_run(demo_corpus, demo_run, tmp_path):

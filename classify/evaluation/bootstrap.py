@@ -8,7 +8,8 @@ for counts of which no more is known than k of n.
 """
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Callable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,8 +123,23 @@ def interval(draws: np.ndarray) -> tuple[float | None, float | None, str]:
 
 def exact(k: int, n: int) -> tuple[float, float]:
     """Clopper and Pearson's 95 % interval of a share, clips taken as independent."""
-    from scipy.stats import beta
-
     tail = (1 - LEVEL) / 2
-    return (float(beta.ppf(tail, k, n - k + 1)) if k else 0.0,
-            float(beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0)
+    # The share at which k or more, and k or fewer, of n come with probability `tail`; without a second of SciPy.
+    return (_share_where(lambda p: _at_least(k, n, p) - tail) if k else 0.0,
+            _share_where(lambda p: tail - 1 + _at_least(k + 1, n, p)) if k < n else 1.0)
+
+
+def _share_where(rising: Callable[[float], float]) -> float:
+    """Where a rising function of a share in [0, 1] is 0."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
+    return (low + high) / 2
+
+
+def _at_least(k: int, n: int, p: float) -> float:
+    """The probability of k or more of n, each with probability p in (0, 1)."""
+    logs = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * math.log(p)
+            + (n - i) * math.log1p(-p) for i in range(k, n + 1)]
+    return math.fsum(map(math.exp, logs))

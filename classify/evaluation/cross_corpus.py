@@ -22,6 +22,7 @@ from classify.judging.aggregate import auc
 from classify.judging.calibration import Calibration, fit, reliability
 from classify.judging.face_quality import Quality
 from pipeline.errors import VideoError, command
+from pipeline.progress import progress_bar
 from pipeline.tables import write_bytes, write_json
 
 if TYPE_CHECKING:
@@ -67,10 +68,8 @@ def clips_of(corpora: Sequence[Path], natural: Sequence[Path]) -> list[Judged]:
 
 def judged(judge: Judge, clips: Sequence[Judged], alter: Alter | None = None) -> list[Judged]:
     """The clips with the model's score and verdict, each frame altered before a face is looked for."""
-    from tqdm import tqdm
-
     found = []
-    for clip in tqdm(clips, unit="clip", leave=False):
+    for clip in progress_bar(clips, unit="clip", leave=False):
         try:
             opened = Altered(clip.path, judge.frames, alter) if alter else None
             verdict, _ = judge.judge_people(clip.path, opened)

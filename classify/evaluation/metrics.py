@@ -28,7 +28,6 @@ from classify.evaluation.bootstrap import (
     resampled_by,
 )
 from classify.judging.calibration import BINS, reliability
-from extract.layouts.base import thing_of
 from pipeline.errors import TableError
 
 if TYPE_CHECKING:
@@ -42,17 +41,18 @@ Cell = dict[str, Any]  # {"value", "low", "high": float | None, "reason": str}
 
 
 def evaluate(videos: pd.DataFrame, frames: pd.DataFrame, threshold: float, part: str = "test",
-             originals: Mapping[str, str] | None = None) -> dict[str, Any]:
+             originals: Mapping[str, str] | None = None, thing: str = "video") -> dict[str, Any]:
     """All numbers of one part, ready for JSON.
 
     videos, frames: tables with the columns of VIDEO_SCORES and FRAME_SCORES. threshold: in [0, 1], the one the verdicts
     were made with; frames are called with it too. originals: video_id of each fake -> the real it was made from. Where
-    there are too few groups, intervals then resample source videos instead, and their `by` says so.
+    there are too few groups, intervals then resample source videos instead, and their `by` says so. thing: what a row
+    is, "video" or "picture".
 
-    Returns {part, threshold, thing, bootstrap, n, video, frame, calibration}; thing is "picture" where all of `videos`
-    are, else "video". `video` and `frame` hold `all`, `methods` and `groups` (a method's fakes against all reals;
-    groups of at least two videos), each with a block per way of counting {n_real, n_fake, n_groups, by, note,
-    confusion, metrics: {name: {value, low, high, reason}}}. Frames know only left_out.
+    Returns {part, threshold, thing, bootstrap, n, video, frame, calibration}. `video` and `frame` hold `all`, `methods`
+    and `groups` (a method's fakes against all reals; groups of at least two videos), each with a block per way of
+    counting {n_real, n_fake, n_groups, by, note, confusion, metrics: {name: {value, low, high, reason}}}. Frames know
+    only left_out.
     Raises TableError where the tables contradict themselves or the threshold.
     """
     rows = videos_of(videos, part, threshold, originals)
@@ -62,7 +62,6 @@ def evaluate(videos: pd.DataFrame, frames: pd.DataFrame, threshold: float, part:
     faces["judged"], faces["call"] = True, (faces["score"] >= threshold).astype("int64")
     faces = faces.sort_values(["video_id", "score"], kind="stable", ignore_index=True)
     failed = rows[~rows["judged"]]
-    thing = thing_of(videos["video_id"])
     return {
         "part": part, "threshold": float(threshold), "thing": thing,
         "bootstrap": {"resamples": RESAMPLES, "seed": SEED, "level": LEVEL, "min_groups": MIN_GROUPS},

@@ -17,6 +17,7 @@ from classify.evaluation.options import ScoreOptions
 from classify.score import chosen_model, held_out, score_pictures, scored_by, video_scores
 from pipeline import stages
 from pipeline.errors import CheckpointError, TableError, command
+from pipeline.progress import progress_bar
 from pipeline.tables import ALTERED_SCORES, read_json, write_table
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ def altered_scores(out: Path, net, card: dict[str, Any], options: ScoreOptions,
     """Rows of tables.ALTERED_SCORES of OUT's test videos, UNALTERED first, then in the order of ALTERATIONS."""
     import numpy as np
     import pandas as pd
-    from tqdm import tqdm
 
     from classify.evaluation.corruptions import ALTERATIONS, Alter
     from data.loading.crops import to_input
@@ -50,8 +50,8 @@ def altered_scores(out: Path, net, card: dict[str, Any], options: ScoreOptions,
     def network_input(stored: np.ndarray, alter: Alter) -> np.ndarray:
         return to_input(alter(stored), size_px, centre)
 
-    with ThreadPoolExecutor(cpu_count()) as pool, tqdm(total=len(crops) * len(alters), desc="alter", unit="crop",
-                                                       leave=False) as bar:
+    n = len(crops) * len(alters)
+    with ThreadPoolExecutor(cpu_count()) as pool, progress_bar(total=n, desc="alter", unit="crop", leave=False) as bar:
         for start in range(0, len(crops), AT_ONCE):
             stored = list(pool.map(read, crops["crop"].iloc[start:start + AT_ONCE]))
             for name, alter in alters.items():
@@ -92,15 +92,14 @@ def summaries(altered: pd.DataFrame, rows: pd.DataFrame, threshold: float) -> li
 
 def _robustness(work: stages.Work) -> None:
     """Write scores/altered.csv beside the scores of the same model."""
-    from classify.models.network import load_checkpoint
-    from extract.faces.detector import pick_device
+    from classify.models.load import load_model
 
     options, scores = work.options(ScoreOptions), work.folder / "scores"
     model_id = read_json(scores / "run.json").get("model_id")
     model = chosen_model(work) if work.folder != work.out else scored_by(work.out, model_id)
     if model is None:
         raise CheckpointError(f"the model that made the scores is not in {work.out / 'model'}: score the videos again")
-    net, card = load_checkpoint(model, pick_device(options.device))
+    net, card, _ = load_model(model, options.device)
     table = altered_scores(work.out, net, card, options, work.folder)
     write_table(scores / "altered.csv", table, ALTERED_SCORES)
     print(f"robustness: {table['video_id'].nunique()} test videos, {table['alteration'].nunique() - 1} alterations")

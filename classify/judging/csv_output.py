@@ -19,11 +19,12 @@ from collections import Counter
 from pathlib import Path
 from typing import IO, Any, Callable, Iterable, Iterator, Sequence
 
-from classify.video import printable
+from classify.video import nothing_in, printable
 from extract.decoding.media import Limits, limits, set_limits
 from extract.store import stamp_of
 from pipeline.errors import CorpusError, TableError, VideoError, fail
 from pipeline.parallel import TimedOut, WorkerDied, cpu_count, map_unordered, time_limit_of
+from pipeline.progress import progress_bar
 from pipeline.tables import write_bytes
 
 COLUMNS = ("path", "verdict", "score", "probability", "threshold", "reason", "n_asked", "n_read", "n_faces",
@@ -65,7 +66,7 @@ def judge_to_csv(arguments: Any, paths: Sequence[str], judge: Any, thing: str) -
 
     rows = judge_all(paths, judged, judge.card["model_id"], arguments.csv, thing)
     print("\n".join([summary(rows, arguments.csv, thing),
-                     *recall_lines(rows, labels_below(arguments.paths), thing)]))
+                     *recall_lines(rows, labels_below(arguments.paths, thing), thing)]))
     return int(any(row["error"] for row in rows))
 
 
@@ -78,22 +79,20 @@ def judge_all(paths: Sequence[str], judged: Callable[[list[str]], Iterable[tuple
     "clip" or "picture", for the lines.
     Raises TableError where `table` is something else or another model's, or is being written to.
     """
-    from tqdm import tqdm
-
-    paths = list(dict.fromkeys(paths))
-    with _opened(table, model_id, set(paths)) as (rows, file):
+    paths = list({os.path.abspath(path): path for path in reversed(paths)}.values())[::-1]  # the first way to name it
+    with _opened(table, model_id, set(map(os.path.abspath, paths))) as (rows, file):
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        todo = [path for path in paths if path not in rows]
-        with tqdm(total=len(paths), initial=len(paths) - len(todo), unit=thing, file=sys.stderr) as bar:
+        todo = [path for path in paths if os.path.abspath(path) not in rows]
+        with progress_bar(total=len(paths), initial=len(paths) - len(todo), unit=thing, file=sys.stderr) as bar:
             for path, found in judged(todo):
-                rows[path] = _row(path, found, model_id)
-                writer.writerow(_as_line(rows[path]))
+                row = rows[os.path.abspath(path)] = _row(path, found, model_id)
+                writer.writerow(_as_line(row))
                 file.flush()
-                if rows[path]["error"]:
+                if row["error"]:
                     with bar.external_write_mode(file=sys.stderr):
-                        fail(f"{printable(path)}: {rows[path]['error']}")
+                        fail(f"{printable(path)}: {row['error']}")
                 bar.update()
-    return [rows[path] for path in paths]
+    return [rows[os.path.abspath(path)] for path in paths]
 
 
 _judge: dict[str, Any] = {}  # of a worker, or of this process
@@ -101,26 +100,24 @@ _judge: dict[str, Any] = {}  # of a worker, or of this process
 
 def start_worker(model: Path, device: str, thing: str, most: Limits) -> None:
     """What judges in a process of its own: one model, one thread."""
-    import cv2
-    import torch
-
     from classify.judging.judge import Judge
+    from classify.models.load import use_one_thread
 
     set_limits(most)
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
+    use_one_thread(model)
     take(Judge(model, device), thing)
 
 
 def take(judge: Any, thing: str) -> None:
     """`judge_one` judges with this Judge from now on."""
+    _judge["thing"] = "video" if thing == "clip" else thing
     _judge["one"] = judge.judge if thing == "clip" else lambda path: judge.judge_picture(path)[0]
 
 
 def judge_one(path: str) -> Any:
     """The Verdict on a file. Raises VideoError."""
     if os.path.isdir(path):
-        raise VideoError("nothing to judge in this folder")
+        raise VideoError(nothing_in(path, _judge["thing"]))
     return _judge["one"](path)
 
 
@@ -147,7 +144,10 @@ def _row(path: str, found: Any, model_id: str) -> Row:
 
 @contextlib.contextmanager
 def _opened(table: Path, model_id: str, asked: set[str]) -> Iterator[tuple[dict[str, Row], IO[str]]]:
-    """(rows to keep by path, the file to append to), which nobody else writes to meanwhile."""
+    """(rows to keep by absolute path, the file to append to), which nobody else writes to meanwhile.
+
+    asked: absolute paths. A relative path and the absolute one of the same file are one row.
+    """
     table.parent.mkdir(parents=True, exist_ok=True)
     with open(table, "a", **CODEC) as held:
         _lock(held, table)
@@ -155,7 +155,8 @@ def _opened(table: Path, model_id: str, asked: set[str]) -> Iterator[tuple[dict[
         rows = _parsed(text, table)
         if other := next((row["model"] for row in rows if row["model"] != model_id), None):
             raise TableError(f"{table} holds verdicts of {other}, and this is {model_id}: name another file")
-        kept = {row["path"]: row for row in rows if row["path"] not in asked or _unchanged(row)}
+        by_path = {os.path.abspath(row["path"]): row for row in rows}
+        kept = {path: row for path, row in by_path.items() if path not in asked or _unchanged(row)}
         content = io.StringIO()
         writer = csv.DictWriter(content, COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -229,14 +230,15 @@ def _unchanged(row: Row) -> bool:
     return stamp is not None and [str(n) for n in stamp[:2]] == [row["size_bytes"], row["mtime_ns"]]
 
 
-def labels_below(paths: Sequence[str]) -> dict[str, tuple[int, str]]:
-    """Absolute path -> (label, method) of what the folders among `paths` tell; nothing of one without a layout."""
+def labels_below(paths: Sequence[str], thing: str = "clip") -> dict[str, tuple[int, str]]:
+    """Return absolute path -> (label, method) of what the folders among `paths` tell, by the rule of an index; nothing
+    of a folder without a layout. thing: "clip" or "picture", what is judged."""
     from extract.corpus import find_corpus
 
     known: dict[str, tuple[int, str]] = {}
     for path in filter(os.path.isdir, paths):
         with contextlib.suppress(CorpusError):
-            corpus = find_corpus(path)
+            corpus = find_corpus(path) if thing == "clip" else find_corpus(path, group="none", modality="image")
             known.update({os.path.abspath(Path(corpus.root) / row["video_id"]): (row["label"], row["method"])
                           for row in corpus.rows})
     return known

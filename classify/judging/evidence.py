@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Sequence
 
 from classify.judging.judge import Judge, Verdict
+from extract.decoding.frame import Frame
+from extract.decoding.frame_files import files_of
 from extract.decoding.image import Still
+from extract.decoding.kinds import modality_of
 from extract.decoding.media import open_bytes
-from extract.decoding.sampling import Clip, Frame, FrameOptions
-from extract.layouts.base import is_picture
+from extract.decoding.sampling import Clip, FrameOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,9 +111,10 @@ def gather(judge: Judge, path: str | Path, pictures: bool = True) -> Evidence:
     pictures: False leaves `shown` empty, where only the boxes are wanted.
     """
     from classify.judging.calibration import Calibration
-    from classify.models.network import versions
+    from classify.models.versions import versions
 
-    opened = KeptStill(path) if is_picture(path) else KeptClip(path, judge.frames)
+    modality = modality_of(path)
+    opened = KeptStill(path) if modality == "image" else KeptClip(path, judge.frames)
     verdict, found = judge.judge_people(path, opened)
     people = verdict.people or [{"where": "", "verdict": verdict.verdict, "score": verdict.score,
                                  "probability": verdict.probability, "reason": verdict.reason,
@@ -122,7 +125,7 @@ def gather(judge: Judge, path: str | Path, pictures: bool = True) -> Evidence:
     judged = {row["frame"] for person in found for row in person.rows}
     faces, no_heat = _faces(judge, found, people, sampled) if pictures else ({}, "")
     return Evidence(
-        verdict, "picture" if is_picture(path) else "clip", _sha256(path), Path(path).stat().st_size,
+        verdict, "picture" if modality == "image" else "clip", *_sha256_and_size(path),
         bool(judge.card.get("demo")), (calibration.low, calibration.high) if calibration else None, people,
         [[tuple(row[side] for side in sides) for row in person.rows] for person in found], sampled,
         [(frame, faces[frame.number]) for frame in sampled if frame.number in faces], len(judged), no_heat,
@@ -198,6 +201,12 @@ def _share(position: float, length: int) -> float:
     return round(min(max(position / length, 0.0), 1.0), 5)
 
 
-def _sha256(path: str | Path) -> str:
-    with open_bytes(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _sha256_and_size(path: str | Path) -> tuple[str, int]:
+    """Digest and bytes of a file; of frames in files of their own, of one after the other."""
+    digest, size = hashlib.sha256(), 0
+    for path in files_of(Path(path)):
+        with open_bytes(path) as file:
+            while block := file.read(2 ** 20):
+                digest.update(block)
+                size += len(block)
+    return digest.hexdigest(), size

@@ -12,9 +12,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from extract.decoding.frame_files import files_of
+from extract.decoding.hdr import transfer_of
 from extract.decoding.image import open_picture
+from extract.decoding.kinds import HEAD, is_animation, modality_of
 from extract.decoding.media import open_bytes, open_container
-from extract.layouts.base import is_picture
 from pipeline.errors import PipelineError
 
 LONGEST = 2000           # characters of a text that is kept
@@ -32,19 +34,26 @@ LIBJPEG_50 = (16, 11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40, 26
 
 
 def facts_of(path: str | Path) -> dict[str, Any]:
-    """What a picture (by its suffix) or video says of itself: plain values that JSON can hold.
+    """Return what a picture or video, by its content, says of itself: plain values that JSON can hold.
 
-    A file that cannot be read gives only its size: this is for people, and no reason to fail.
+    A file that cannot be read gives only its size: this is for people, and no reason to fail. Of frames in files of
+    their own it is what the first says.
     """
-    path = Path(path)
+    path = next(iter(files_of(Path(path))), Path(path))
     with contextlib.suppress(OSError, PipelineError):
         facts: dict[str, Any] = {"bytes": os.stat(path).st_size, "c2pa": _has_c2pa(path)}
         if facts["c2pa"]:
             facts["credentials"] = credentials(path)
         with contextlib.suppress(PipelineError):
-            facts = {**facts, **(picture_facts(path) if is_picture(path) else video_facts(path))}
+            facts = {**facts, **(_facts_by_kind(path))}
         return facts
     return {}
+
+
+def _facts_by_kind(path: Path) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        animation = is_animation(file.read(HEAD))
+    return picture_facts(path) if animation or modality_of(path) == "image" else video_facts(path)
 
 
 def picture_facts(path: str | Path) -> dict[str, Any]:
@@ -65,8 +74,6 @@ def _picture_facts(image) -> dict[str, Any]:
         facts["gps"] = bool(exif.get_ifd(GPS))
     if image.format == "JPEG" and (tables := getattr(image, "quantization", None)):
         facts["jpeg_quality"] = jpeg_quality(list(tables[min(tables)]))
-    if image.format == "PNG":
-        image.load()  # texts may stand behind the pixels
     texts = {**getattr(image, "text", {}), **{k: image.info[k] for k in ("comment",) if k in image.info}}
     if texts:
         facts["texts"] = {_text(name)[:80]: _text(value) for name, value in list(texts.items())[:MOST_TEXTS]}
@@ -89,7 +96,7 @@ def jpeg_quality(table: list[int]) -> str:
 
 
 def video_facts(path: str | Path) -> dict[str, Any]:
-    """container, size_px, codec, frames a second, and the tags of container and streams. Raises VideoError."""
+    """container, size_px, codec, frames a second, hdr, and the tags of container and streams. Raises VideoError."""
     import av
 
     from pipeline.errors import VideoError
@@ -105,6 +112,8 @@ def video_facts(path: str | Path) -> dict[str, Any]:
                 if stream.type == "video" and "video" not in facts:
                     rate = f"{float(stream.average_rate):.3g}" if stream.average_rate else ""
                     about = {"codec": codec, "size_px": f"{stream.width} x {stream.height}", "fps": rate, **tags}
+                    if hdr := transfer_of(stream.codec_context.color_trc if stream.codec_context else None):
+                        about["hdr"] = f"{hdr}, shown and judged tone-mapped to BT.709"
                 facts.setdefault(stream.type, about)
             return facts
     except (av.FFmpegError, OSError, ValueError) as error:

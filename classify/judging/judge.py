@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
 
+from extract.decoding.sampling import MIN_FRAMES
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from extract.decoding.sampling import Clip
     from extract.video import Extraction
 
-MIN_FRAMES = 5  # sampled at least to judge a clip, closer together than training's where the clip is short
 MOST_FRAMES = 120  # sampled at most, farther apart where the clip is long: six minutes at one every 3 s
 MIN_FACES = 3   # frames with a face below which a clip is undecided: of fewer, one odd frame would be half the vote
 SCHEMA = 1      # of the JSON object; raised when a field changes its meaning
@@ -81,11 +82,9 @@ class Look(NamedTuple):
     input: np.ndarray | None
 
 
-def needed_faces(name: str | Path) -> int:
-    """Frames with a face, or crops, that a verdict on this file needs: a picture is one frame."""
-    from extract.layouts.base import is_picture
-
-    return 1 if is_picture(name) else MIN_FACES
+def needed_faces(modality: str) -> int:
+    """Return how many frames with a face, or crops, a verdict on a "video" or "image" needs: a picture is one frame."""
+    return 1 if modality == "image" else MIN_FACES
 
 
 def decide(scores: Sequence[float], card: dict[str, Any], n_read: int, least: int = MIN_FACES,
@@ -115,22 +114,30 @@ def decide(scores: Sequence[float], card: dict[str, Any], n_read: int, least: in
 class Judge:
     """A loaded model with its detector; judges clip after clip.
 
-    model: path of a checkpoint. device: auto, cpu, cuda, mps. Crop and frame options come from the checkpoint. pinned:
-    of classify.models.card.read_card. Raises CheckpointError.
+    Args:
+        model: path of a model file, .onnx, .safetensors or .keras. Crop and frame options come from its card.
+        device: auto, cpu, cuda, mps.
+        pinned: of classify.models.card.read_card.
+
+    Raises:
+        CheckpointError: the file cannot be used.
+        OptionsError: the device is not there.
     """
 
     def __init__(self, model: Path, device: str = "auto", pinned: bool = True):
-        from classify.models.network import load_checkpoint
+        from classify.models.load import load_model
         from extract.decoding.sampling import FrameOptions
-        from extract.faces.detector import Detector, FaceOptions, WholeFrame, pick_device
+        from extract.faces.detector import Detector, FaceOptions, WholeFrame
         from pipeline.options import from_record
 
-        self.device = pick_device(device)
-        self.net, self.card = load_checkpoint(model, self.device, pinned=pinned)
+        self.net, self.card, self.device = load_model(model, device, pinned)
         self.whole = self.card.get("crop") == "whole"
         faces = from_record(FaceOptions, self.card["faces"])
-        self.detector = WholeFrame(faces) if self.whole else Detector(faces, self.device)
+        # MTCNN's nets have their GPU on torch, and an .onnx model is judged without that.
+        where = "cpu" if model.suffix == ".onnx" else self.device
+        self.detector = WholeFrame(faces) if self.whole else Detector(faces, where)
         trained_with = from_record(FrameOptions, self.card["frames"])
+        # Of crops made before extraction asked for as many, or with fewer by choice: a verdict needs them all the same.
         least = max(MIN_FRAMES, trained_with.min_frames)
         self.frames = dataclasses.replace(trained_with, min_frames=least, most_frames=max(MOST_FRAMES, least))
 
@@ -153,11 +160,17 @@ class Judge:
         return self._verdict(path, found)
 
     def judge_picture(self, path: str | Path) -> tuple[Verdict, Look]:
-        """The verdict on one picture, and what of it was looked at. Raises VideoError where it cannot be read."""
+        """Return the verdict on one picture, and what of it was looked at. Raises VideoError where it cannot be read.
+
+        An animation is judged as a clip of its frames; what was looked at is then its first one.
+        """
         from data.loading.crops import to_input
         from extract.decoding.image import Still
+        from extract.decoding.kinds import modality_of
 
         still = Still(path)
+        if modality_of(path) == "video":
+            return self.judge(path), Look(still.rgb, None, None)
         verdict, [worst, *_] = self.judge_people(path, still)
         if not worst.crops:
             return verdict, Look(still.rgb, None, None)
@@ -169,7 +182,7 @@ class Judge:
         from classify.judging.file_metadata import facts_of
         from classify.judging.people import people_of
 
-        least, video = needed_faces(path), found.video
+        least, video = needed_faces(found.modality), found.video
         judged = [(self._person(person, video["n_read"], least), person) for person in people_of(found, least)]
         judged.sort(key=lambda pair: _order(pair[0]), reverse=True)
         worst = judged[0][0]
@@ -206,17 +219,14 @@ class Judge:
 
     def _scores(self, crops: list) -> list[float]:
         import numpy as np
-        import torch
 
-        from classify.models.network import scores_of
+        from classify.models.load import scores_of_pictures
         from data.loading.crops import to_input
 
-        scores: list[float] = []
-        for start in range(0, len(crops), 32):
-            inputs = np.stack([to_input(c, self.card["size_px"], self.card["centre"]) for c in crops[start:start + 32]])
-            batch = torch.from_numpy(inputs).permute(0, 3, 1, 2).to(self.device)
-            scores += [round(float(s), 6) for s in scores_of(self.net, batch).cpu()]
-        return scores
+        if not crops:
+            return []
+        inputs = np.stack([to_input(crop, self.card["size_px"], self.card["centre"]) for crop in crops])
+        return [round(float(score), 6) for score in scores_of_pictures(self.net, inputs, self.device)]
 
 
 def is_unfit(person: dict[str, Any]) -> bool:

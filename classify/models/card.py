@@ -7,6 +7,7 @@ model file: types, ranges, and that numbers are finite.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import math
 import os
@@ -29,17 +30,20 @@ def read_card(path: Path, pinned: bool = True) -> dict[str, Any]:
     """Read the model card alone: no tensors are read.
 
     Args:
-        path: a .safetensors file, or a .keras file with its card beside it.
+        path: a .safetensors or .onnx file, or a .keras file with its card beside it.
         pinned: False takes a file that has the shipped detector's name and is another one: the next to be shipped.
 
     Raises:
         CheckpointError: the file is missing, of another format, holds impossible values, or claims to be the shipped
             detector.
     """
-    card = _beside(path) if path.suffix == ".keras" else _in_header(path)
+    if path.suffix == ".onnx":
+        card = importlib.import_module("classify.models.onnx_file").read_onnx_card(path)
+    else:
+        card = _beside(path) if path.suffix == ".keras" else _in_header(path)
     check_card(card, path)
-    if pinned and card["model_id"] == shipped.MODEL_ID and path.suffix == ".safetensors":
-        check_shipped(path, shipped.SHA256)
+    if pinned:
+        check_name(card, path)
     return card
 
 
@@ -48,8 +52,11 @@ def card_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def check_shipped(path: Path, sha256: str) -> None:
+def check_name(card: dict[str, Any], path: Path) -> None:
     """Refuse a file that claims the shipped detector's name and is not it. Raises CheckpointError."""
+    if card["model_id"] != shipped.MODEL_ID:
+        return
+    sha256 = shipped.SHA256.get(path.suffix, "")
     with open(path, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:

@@ -21,8 +21,9 @@ import numpy as np
 import torch
 
 from classify.models.card import FORMAT, card_path, check_digest, check_finite, read_card
-from classify.models.network import HEAD_STD, PROBE_TOLERANCE, _probe
+from classify.models.network import HEAD_STD, _probe
 from classify.models.options import ModelOptions
+from classify.models.probe import check_probe
 from pipeline.errors import CheckpointError, OptionsError, WeightsError
 from pipeline.tables import write_bytes, write_json
 
@@ -194,7 +195,5 @@ def load_checkpoint(path: Path, device: str = "cpu") -> tuple[KerasNet, dict[str
     check_finite(path, ((f"weight {n}", weight) for n, weight in enumerate(model.get_weights())))
     net = KerasNet(model, device).eval()
     now = _probe(lambda t: net(t.to(device)), card["size_px"])  # type: ignore[arg-type]
-    if any(abs(a - b) > PROBE_TOLERANCE * max(1, abs(b)) for a, b in zip(now, card["probe"])):
-        raise CheckpointError(f"{path} gives other scores than when it was saved (probe {now}, stored {card['probe']}):"
-                              f" a library changed the network; it was made with {card.get('versions')}")
+    check_probe(path, now, card["probe"], card.get("versions"))
     return net, card

@@ -21,13 +21,11 @@ from classify.models import efficientnet_lite, shipped
 from classify.models.card import FORMAT, check_digest, check_finite, read_card
 from classify.models.options import SMALL_CNN, ModelOptions
 from classify.models.pretrained import load_weights
+from classify.models.probe import check_probe, probe_pictures
 from pipeline.errors import CheckpointError, OptionsError
 from pipeline.tables import write_bytes
 
 HEAD_STD = 1e-3        # of the one-logit head at the start: scores begin at .5; timm's default saturates them
-PROBE_TOLERANCE = 1e-2  # logits; two CPUs or a CPU and a GPU differ by 1e-4, a changed network by far more
-
-
 SPECTRUM = 64          # features of the spectrum branch
 
 
@@ -212,6 +210,8 @@ def load_checkpoint(path: Path, device: str = "cpu", to_train: bool = False, pin
     """
     if path.suffix == ".keras":
         return importlib.import_module("classify.models.keras").load_checkpoint(path, device)
+    if path.suffix == ".onnx":
+        raise CheckpointError(f"{path} is there to judge with: name the .safetensors file that it was exported from")
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -230,16 +230,13 @@ def load_checkpoint(path: Path, device: str = "cpu", to_train: bool = False, pin
         raise CheckpointError(f"{path} does not fit {card.get('backbone')} of this timm "
                               f"({str(error).splitlines()[0]}): it was made with {card.get('versions')}") from None
     net = net.to(memory_format=torch.channels_last).eval()
-    now = _probe(net, card["size_px"])
-    if any(abs(a - b) > PROBE_TOLERANCE * max(1, abs(b)) for a, b in zip(now, card["probe"])):
-        raise CheckpointError(f"{path} gives other scores than when it was saved (probe {now}, stored {card['probe']}):"
-                              f" a library changed the network; it was made with {card.get('versions')}")
+    check_probe(path, _probe(net, card["size_px"]), card["probe"], card.get("versions"))
     return net.to(device), card
 
 
-def load_torch(path: Path) -> tuple[Any, dict[str, Any]]:
+def load_torch(path: Path, pinned: bool = True) -> tuple[Any, dict[str, Any]]:
     """`load_checkpoint` where torch's network is wanted, a FaceNet or an Ensemble: to train on, or to join others."""
-    net, card = load_checkpoint(path, to_train=True)
+    net, card = load_checkpoint(path, to_train=True, pinned=pinned)
     if not isinstance(net, FaceNet | Ensemble):
         raise CheckpointError(f"{path} is Keras' network: name one of torch")
     return net, card
@@ -258,13 +255,6 @@ def resized(net: Any, card: dict[str, Any], size: int) -> tuple[FaceNet, dict[st
     return other.to(memory_format=torch.channels_last), card
 
 
-def versions() -> dict[str, str]:
-    """Versions of what decides a score, for the card."""
-    from importlib.metadata import version
-
-    return {name: version(name) for name in ("torch", "timm", "facenet-pytorch", "opencv-python-headless", "av")}
-
-
 def _body(backbone: str, size: int) -> Any:
     """The backbone without a classifier: pictures to pooled features, (n, head_hidden_size)."""
     import timm
@@ -281,10 +271,7 @@ def _body(backbone: str, size: int) -> Any:
 
 
 def _probe(net: torch.nn.Module, size: int) -> list[float]:
-    """Logits of two drawn pictures: colour ramps, and a checkerboard of 8 px."""
-    ramp = torch.linspace(0, 255, size).expand(size, size)
-    y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
-    board = ((x // 8 + y // 8) % 2) * 255.0
-    pictures = torch.stack([torch.stack([ramp, ramp.T, 255 - ramp]), board.expand(3, size, size)]).to(torch.uint8)
+    """Logits of classify.models.probe.probe_pictures."""
+    pictures = torch.from_numpy(probe_pictures(size)).permute(0, 3, 1, 2)
     with torch.inference_mode():
         return [round(float(v), 6) for v in net(pictures)]

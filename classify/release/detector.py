@@ -19,8 +19,6 @@ from classify.judging.aggregate import DEFAULT_RULE
 from classify.judging.calibration import FALSE_ALARMS, UNSURE
 from classify.judging.judge import Judge
 from classify.models.network import load_checkpoint, save_checkpoint
-from classify.release.pin import pin
-from classify.video import SHIPPED
 from extract.decoding.sampling import FrameOptions
 from extract.faces.detector import FaceOptions
 from pipeline.errors import SplitError, command
@@ -64,8 +62,8 @@ def main(argv: list[str] | None = None) -> None:
     card = ship(arguments.model, arguments.corpus, arguments.natural, arguments.out, arguments.device)
     print(f"detector: {card['model_id']}: UNDECIDED from {card['calibration']['low']:.3f}, FAKE from "
           f"{card['threshold']:.3f}: {card['threshold_reason']}")
-    if arguments.out.resolve() == SHIPPED.resolve():
-        print("detector: {}, sha256 {}, now stand in classify/models/shipped.py: commit both files".format(*pin()))
+    print("detector: to ship it, export it beside itself (python -m classify.export) and run python -m "
+          "classify.release.pin")
 
 
 if __name__ == "__main__":

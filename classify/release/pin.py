@@ -1,6 +1,6 @@
 """`python -m classify.release.pin`: make the detector that lies here the shipped one, whose digest stands in the code.
 
-Run it after `make detector`, and commit classify/models/shipped.py together with the detector.
+Run it after `make detector` and its export to .onnx, and commit classify/models/shipped.py with the detector's files.
 """
 from __future__ import annotations
 
@@ -13,26 +13,40 @@ from pathlib import Path
 from classify.models import shipped
 from classify.models.card import read_card
 from classify.video import SHIPPED
-from pipeline.errors import command
+from pipeline.errors import CheckpointError, command
 from pipeline.tables import write_bytes
 
 
-def pin(detector: Path = SHIPPED, code: Path = Path(shipped.__file__)) -> tuple[str, str]:
-    """Write name and digest of this detector into the code. Returns both. Raises CheckpointError."""
-    card = read_card(detector, pinned=False)
-    digest = hashlib.sha256(detector.read_bytes()).hexdigest()
-    text = code.read_text()
-    for name, value in (("MODEL_ID", card["model_id"]), ("SHA256", digest)):
-        text = re.sub(rf'^{name} = ".*"$', f'{name} = "{value}"', text, flags=re.MULTILINE)
-    write_bytes(code, text.encode())
-    return card["model_id"], digest
+def pin(detector: Path = SHIPPED, code: Path = Path(shipped.__file__)) -> dict[str, str]:
+    """Write name and digests of this detector into the code.
+
+    Args:
+        detector: one of its files; the other kinds lie beside it.
+        code: the module that holds them.
+
+    Returns:
+        Suffix -> sha256.
+
+    Raises:
+        CheckpointError: a file cannot be used, or is of another detector.
+    """
+    text, named, found = code.read_text(), read_card(detector, pinned=False)["model_id"], {}
+    for suffix in shipped.SHA256:
+        path = detector.with_suffix(suffix)
+        if (other := read_card(path, pinned=False)["model_id"]) != named:
+            raise CheckpointError(f"{path} is {other}, and {detector} is {named}: export the one from the other")
+        found[suffix] = hashlib.sha256(path.read_bytes()).hexdigest()
+        text = re.sub(rf'^    "{re.escape(suffix)}": ".*",$', f'    "{suffix}": "{found[suffix]}",', text, flags=re.M)
+    write_bytes(code, re.sub(r'^MODEL_ID = ".*"$', f'MODEL_ID = "{named}"', text, flags=re.M).encode())
+    return found
 
 
 @command
 def main(argv: list[str] | None = None) -> None:
     argparse.ArgumentParser(prog="python -m classify.release.pin", description="Write name and digest of "
-                            "classify/release/detector.safetensors into classify/models/shipped.py.").parse_args(argv)
-    print("shipped detector: {}, sha256 {}".format(*pin()))
+                            "classify/release/detector.* into classify/models/shipped.py.").parse_args(argv)
+    for suffix, digest in pin().items():
+        print(f"shipped detector: {suffix}: sha256 {digest}")
 
 
 if __name__ == "__main__":

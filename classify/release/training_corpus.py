@@ -17,8 +17,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from extract.layouts.base import IMAGE_SUFFIXES, read_csv
+from extract.layouts.base import read_csv
 from extract.layouts.dfdc import people
+from extract.layouts.walk import walk
 from pipeline.errors import CorpusError, VideoError, command
 from pipeline.parallel import cpu_count, map_unordered
 from pipeline.tables import write_bytes
@@ -49,9 +50,8 @@ def dfdc_rows(folder: Path) -> list[dict[str, str]]:
 def chosen(folder: Path) -> list[Path]:
     """One photo of each folder of photos (LFW has one a person), all photos of the top."""
     by_folder: dict[Path, list[Path]] = {}
-    for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() in IMAGE_SUFFIXES:
-            by_folder.setdefault(file.parent, []).append(file)
+    for name in walk(folder).names("image"):
+        by_folder.setdefault((folder / name).parent, []).append(folder / name)
     return [file for place, files in by_folder.items() for file in (files if place == folder else files[:1])]
 
 

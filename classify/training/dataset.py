@@ -13,10 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from classify.judging.judge import needed_faces
 from classify.training.recipes import TrainOptions
 from data.loading.pack import Joined, Pack
+from extract.layouts.base import thing_of
 from pipeline.errors import SplitError
 from pipeline.tables import FACES, INDEX, SPLIT, read_table
+
+PARTS = {"val": "validation", "test": "test"}  # those that are judged, in words
 
 
 class Material(NamedTuple):
@@ -35,8 +39,13 @@ class Material(NamedTuple):
 
 
 def material(out: Path, size_px: int, centre: float, training: TrainOptions) -> Material:
-    """Read the crops of OUT's split. Raises SplitError where training or validation has nothing to learn from."""
+    """Read the crops of OUT's split; warn of held-out videos that have too few to be judged later.
+
+    Raises SplitError where training or validation has nothing to learn from, or no held-out video could be judged.
+    """
     rows = parts_of(out, training)
+    if too_few := few_crops(out):
+        print(f"WARNING: {too_few}", file=sys.stderr)
     pack = Pack(out, size_px, centre)
     numbers = pack.numbers(rows[0]["crop"])
     if not training.replay_from:
@@ -59,7 +68,9 @@ def parts_of(out: Path, training: TrainOptions) -> tuple[pd.DataFrame, pd.DataFr
     """Rows (video_id, label, frame, crop, part, group) of the training and the validation crops."""
     split = read_table(out / "split.csv", SPLIT)
     faces = read_table(out / "faces" / "faces.csv", FACES)
-    crops = faces.loc[faces["crop"] != "", ["video_id", "frame", "crop"]].merge(split, on="video_id")
+    modality = read_table(out / "index.csv", INDEX)[["video_id", "modality"]]
+    crops = faces.loc[faces["crop"] != "", ["video_id", "frame", "crop"]].merge(split, on="video_id").merge(
+        modality, on="video_id")
     rows = {part: crops[crops["part"] == part].reset_index(drop=True) for part in ("train", "val")}
     if rows["train"]["label"].nunique() < 2:
         n_fake = int(rows["train"]["label"].sum())
@@ -71,6 +82,29 @@ def parts_of(out: Path, training: TrainOptions) -> tuple[pd.DataFrame, pd.DataFr
         print("WARNING: validation has one class only: its video AUC is n/a, the epoch is chosen by loss and the "
               "threshold stays at .5", file=sys.stderr)
     return _thinned(rows["train"], training), rows["val"]
+
+
+def few_crops(out: Path) -> str:
+    """Say how many validation and test videos of OUT have too few crops for a verdict; "" where all have enough.
+
+    Raises SplitError where that is every video of a part.
+    """
+    split = read_table(out / "split.csv", SPLIT)
+    faces = read_table(out / "faces" / "faces.csv", FACES)
+    n_crops = faces[faces["crop"] != ""].groupby("video_id").size()
+    modality = read_table(out / "index.csv", INDEX)[["video_id", "modality"]]
+    held_out = split[split["part"].isin(("val", "test"))].merge(modality, on="video_id")
+    least = held_out["modality"].map(needed_faces).to_numpy()
+    few = held_out[held_out["video_id"].map(n_crops).fillna(0).to_numpy() < least]
+    if few.empty:
+        return ""
+    found = " and ".join(f"{len(group):,} of {int((held_out['part'] == part).sum()):,} {PARTS[part]} "
+                         f"{thing_of(group['modality'])}s" for part, group in few.groupby("part", sort=False))
+    why = (f"{found} have fewer crops than a verdict needs ({max(least)}), so they will be left undecided: sample more "
+           "frames (EVERY=, MIN_FRAMES=) or look at faces/videos.csv")
+    if any(len(few[few["part"] == part]) == n for part, n in held_out["part"].value_counts().items()):
+        raise SplitError(f"a model trained here could not be chosen or tested: {why}")
+    return why
 
 
 def partners(out: Path, rows: pd.DataFrame) -> list[list[int]]:

@@ -23,8 +23,8 @@ import torchvision  # noqa: F401  before TensorFlow: after it, loading torchvisi
 
 from classify.evaluation.options import ScoreOptions
 from classify.models.keras import MISSING, build, keras_on, logits_of, save_checkpoint
-from classify.models.network import versions
 from classify.models.options import ModelOptions
+from classify.models.versions import versions
 from classify.training.dataset import Material, crops_record, material, partners
 from classify.training.keras_state import State, best_of, finished, history_row, learning_rate, open_run, save_state
 from classify.training.module import write_history
@@ -35,6 +35,7 @@ from data.loading.batches import Batches, EpochOrder, InOrder
 from data.loading.options import AugmentOptions
 from pipeline.errors import OptionsError, OutOfMemoryError
 from pipeline.options import as_record
+from pipeline.progress import progress_bar
 
 # TrainOptions that only torch has, and what is none of it
 NOT_HERE = {"ema": 0.0, "begin": None, "begin_size": 0, "replay_from": None, "blend": 0.0, "cosine": False}
@@ -132,8 +133,6 @@ def learning_batches(crops: Material, order: EpochOrder, augmentation: AugmentOp
 def _fit(tf: Any, keras: Any, net: Any, crops: Material, out: Path, run: Path, training: TrainOptions,
          augmentation: AugmentOptions, batch: int, begun: State | None) -> tuple[int, np.ndarray]:
     """Run the epochs, leave the best one's weights in `net`. Returns its number from 1 and its validation logits."""
-    from tqdm import tqdm
-
     labels = crops.train["label"].to_numpy()
     weights = np.ones(2)
     if training.balance == "loss":
@@ -154,8 +153,8 @@ def _fit(tf: Any, keras: Any, net: Any, crops: Material, out: Path, run: Path, t
                     variable.assign(value)
         optimizer.learning_rate.assign(learning_rate(history, training))
         seen = np.zeros(3)  # summed loss, right calls, crops
-        for pictures, truth in tqdm(learning_batches(crops, order, augmentation, epoch), f"epoch {epoch + 1}",
-                                    len(order), unit="batch"):
+        batches = learning_batches(crops, order, augmentation, epoch)
+        for pictures, truth in progress_bar(batches, desc=f"epoch {epoch + 1}", total=len(order), unit="batch"):
             targets = truth * (1 - 2 * training.smoothing) + training.smoothing
             loss, logits = step(pictures, targets.astype(np.float32), weights[truth].astype(np.float32))
             seen += float(loss) * len(truth), int(((logits.numpy() >= 0) == (truth == 1)).sum()), len(truth)

@@ -17,10 +17,10 @@ import lightning
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.callbacks.weight_averaging import WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
-from tqdm import tqdm
 
 from classify.judging.aggregate import DEFAULT_RULE, aggregate, auc
 from classify.models.network import FaceNet
@@ -28,6 +28,7 @@ from classify.training.recipes import TrainOptions
 from data.loading.augment import augment, draws
 from data.loading.batches import Batch
 from data.loading.options import AugmentOptions
+from pipeline.progress import for_stderr
 from pipeline.tables import write_bytes
 
 BEST = "val_rank"  # what the best epoch has most of, see _rank
@@ -254,7 +255,12 @@ class _Stop(EarlyStopping):
 
 
 class _Bar(TQDMProgressBar):
-    """One line an epoch that stays; validation, a few seconds, has none of its own."""
+    """A bar an epoch on stderr; validation, a few seconds, has none of its own."""
+
+    def init_train_tqdm(self):
+        return for_stderr(Tqdm)(desc=self.train_description, disable=self.is_disabled, dynamic_ncols=True,
+                                leave=sys.stderr.isatty(),  # a log file needs no line an epoch
+                                file=sys.stderr, smoothing=0, bar_format=self.BAR_FORMAT)
 
     def init_validation_tqdm(self):
-        return tqdm(disable=True)
+        return Tqdm(disable=True)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from classify.training.recipes import RECIPES
 from data.loading.options import BALANCES
+from extract.layouts.base import thing_of
 from pipeline.errors import PipelineError
 from pipeline.options import as_record, option
 from pipeline.tables import INDEX, read_table, write_json, write_table
@@ -159,7 +160,8 @@ def _numbers(out: Path, model_file: Path, running) -> dict[str, Any]:
     frames, videos = held_out_scores(out, net, card, running)
     index = read_table(out / "index.csv", INDEX)
     originals = dict(zip(index["video_id"], index["original"]))
-    found = {part: evaluate(videos, frames, card["threshold"], part, originals) for part in ("val", "test")}
+    found = {part: evaluate(videos, frames, card["threshold"], part, originals, thing_of(index["modality"]))
+             for part in ("val", "test")}
     row: dict[str, Any] = {"n_params": sum(p.numel() for p in net.parameters()),
                            "test_videos": found["test"]["n"]["judged"], **_sure(videos[videos["part"] == "test"])}
     reasons = []

@@ -28,8 +28,9 @@ import pandas as pd
 from classify.evaluation.options import ScoreOptions
 from classify.judging.aggregate import DEFAULT_RULE, aggregate, auc, choose_aggregation, choose_threshold
 from classify.judging.judge import needed_faces
-from classify.models.network import FaceNet, build, load_torch, resized, save_checkpoint, versions
+from classify.models.network import FaceNet, build, load_torch, resized, save_checkpoint
 from classify.models.options import ModelOptions
+from classify.models.versions import versions
 from classify.score import score_crops
 from classify.training.dataset import Material, crops_record
 from classify.training.dataset import material as read_material
@@ -226,8 +227,9 @@ def _fit(net: FaceNet, card: dict, material: Material, out: Path, run: Path, tra
 def choices(val_rows: pd.DataFrame, scores) -> dict[str, Any]:
     """Aggregation and threshold from the validation videos that would be judged."""
     clips = [(group["score"].to_numpy(), int(group["label"].iloc[0]))
-             for name, group in val_rows.assign(score=scores).groupby("video_id") if len(group) >= needed_faces(name)]
-    labels, thing = [label for _, label in clips], thing_of(val_rows["video_id"])
+             for _, group in val_rows.assign(score=scores).groupby("video_id")
+             if len(group) >= needed_faces(group["modality"].iloc[0])]
+    labels, thing = [label for _, label in clips], thing_of(val_rows["modality"])
     rule = choose_aggregation([s for s, _ in clips], labels, thing)
     threshold = choose_threshold([aggregate(s, rule.rule) for s, _ in clips], labels, thing)
     return {"aggregation": rule.rule, "aggregation_reason": rule.reason, "threshold": round(threshold.value, 6),

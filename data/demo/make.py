@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline.errors import CorpusError, command
 from pipeline.options import add_flags, as_record, from_flags, option
 from pipeline.parallel import cpu_count, map_unordered
+from pipeline.progress import progress_bar
 from pipeline.tables import DEMO_MARK, write_bytes
 
 if TYPE_CHECKING:  # drawing imports cv2 and numpy, asking for --help should not
@@ -192,9 +193,7 @@ def _draw(root: Path, options: DemoOptions, job: Job) -> None:
 
 
 def _progress(drawn, total: int):
-    from tqdm import tqdm
-
-    return tqdm(drawn, total=total, unit="scene", desc="draw")
+    return progress_bar(drawn, total=total, unit="scene", desc="draw")
 
 
 @command

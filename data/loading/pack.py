@@ -19,6 +19,7 @@ import numpy as np
 from data.loading.crops import read_crop, to_input
 from pipeline.errors import TableError
 from pipeline.parallel import cpu_count
+from pipeline.progress import progress_bar
 from pipeline.tables import FACES, read_json, read_table, write_json
 
 VERSION = 1  # raised when the same crop and options give another picture
@@ -109,6 +110,13 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _checksum(file: Path) -> int | None:
+    try:
+        return zlib.crc32(file.read_bytes())
+    except OSError:
+        return None
+
+
 def _checksums(folder: Path, crops: Sequence[str]) -> dict[str, int]:
     """CRC-32 of each crop as extraction wrote it; crops of a video without a record are left out."""
     found: dict[str, int] = {}
@@ -123,8 +131,6 @@ def _checksums(folder: Path, crops: Sequence[str]) -> dict[str, int]:
 
 def _write(path: Path, crops: list[str], folder: Path, size_px: int, centre: float, whole: bool,
            checksums: dict[str, int]) -> None:
-    from tqdm import tqdm
-
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".json").unlink(missing_ok=True)  # of an older pack: never beside a newer one
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -135,7 +141,7 @@ def _write(path: Path, crops: list[str], folder: Path, size_px: int, centre: flo
 
     def fill(number: int) -> None:
         name = crops[number]
-        if name in checksums and zlib.crc32((folder / name).read_bytes()) != checksums[name]:
+        if name in checksums and _checksum(folder / name) != checksums[name]:
             raise TableError(f"{folder / name} is not the crop that extraction wrote: `make extract VERIFY=1` makes it "
                              "again")
         crop = read_stored(folder / crops[number], whole, round(size_px / centre))
@@ -143,7 +149,8 @@ def _write(path: Path, crops: list[str], folder: Path, size_px: int, centre: flo
 
     try:
         with ThreadPoolExecutor(cpu_count()) as pool:  # OpenCV lets go of the interpreter
-            for _ in tqdm(pool.map(fill, range(len(crops))), total=len(crops), desc="pack", unit="crop", leave=False):
+            filled = pool.map(fill, range(len(crops)))
+            for _ in progress_bar(filled, total=len(crops), desc="pack", unit="crop", leave=False):
                 pass
         pictures.flush()
         os.replace(partial, path)

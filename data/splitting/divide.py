@@ -40,7 +40,7 @@ def divide(rows: list[Row], rule: str, shares: dict[str, float], seed: int = 0,
     fakes = Counter(end for row, pair in zip(rows, ends) if row["label"] for end in set(pair))
     wholes, pieces = _movable(groups, fakes), _movable(sets, fakes)
     search = _Search(rows, ends, shares)
-    starts = [_deal(rows, ends, groups, shares, seed)]
+    starts = [deal(rows, ends, groups, shares, seed)]
     if len(wholes) <= ALL_WAYS:
         for places in itertools.product(reversed(search.parts), repeat=len(wholes)):
             placed = {end: part for part, group in zip(places, wholes) for end in group}
@@ -59,26 +59,34 @@ def _movable(sets: list[Group], fakes: Counter[str]) -> list[Group]:
     return sorted((s for s in weight if weight[s]), key=lambda s: (-weight[s], s))[:MAX_MOVES]
 
 
-def _deal(rows: list[Row], ends: list[Pair], groups: list[Group], shares: dict[str, float],
-          seed: int) -> dict[str, str]:
-    """End -> part. Groups with fakes are dealt by fakes; groups of reals alone, by reals, single videos apart.
+def deal(rows: list[Row], ends: list[Pair], groups: list[Group], shares: dict[str, float], seed: int,
+         placed: dict[str, str] | None = None) -> dict[str, str]:
+    """Deal groups to parts: end -> part. Groups with fakes are dealt by fakes; groups of reals alone, by reals, single
+    videos apart.
 
     The largest go first, since later they fit nowhere, equal ones in the seed's order; the last, to parts without any.
+    placed: end -> part, of all ends of a group or of none: such groups are where they are, and count.
     """
     import numpy as np
 
     group_of = {end: group for group in groups for end in group}
     clips: dict[Group, Counter[int]] = defaultdict(Counter)  # group -> label -> clips
     for row, (end, _) in zip(rows, ends):
-        clips[group_of[end]][row["label"]] += 1
+        if end in group_of:
+            clips[group_of[end]][row["label"]] += 1
     strata: dict[str, list[tuple[int, Group]]] = {"fakes": [], "reals": [], "single reals": []}
+    before: dict[str, Counter[str]] = {stratum: Counter() for stratum in strata}
+    part_of = dict(placed or {})
     for i in np.random.default_rng(seed).permutation(len(groups)):
         reals, fakes = clips[groups[i]][0], clips[groups[i]][1]
-        strata["fakes" if fakes else "reals" if reals > 1 else "single reals"].append((fakes or reals, groups[i]))
-    part_of: dict[str, str] = {}
-    for stratum in strata.values():
-        filled = {part: 0 for part in ("test", "val", "train") if part in shares}  # the first of equals
-        for left, (n, group) in zip(range(len(stratum), 0, -1), sorted(stratum, key=lambda item: -item[0])):
+        stratum = "fakes" if fakes else "reals" if reals > 1 else "single reals"
+        if groups[i][0] in part_of:
+            before[stratum][part_of[groups[i][0]]] += fakes or reals
+        else:
+            strata[stratum].append((fakes or reals, groups[i]))
+    for name, todo in strata.items():
+        filled = {part: before[name][part] for part in ("test", "val", "train") if part in shares}  # first of equals
+        for left, (n, group) in zip(range(len(todo), 0, -1), sorted(todo, key=lambda item: -item[0])):
             empty = [part for part in filled if not filled[part]]
             part = min(empty if left <= len(empty) else filled, key=lambda p: round((filled[p] + n) / shares[p], 6))
             filled[part] += n

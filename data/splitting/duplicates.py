@@ -1,11 +1,46 @@
-"""Files with the same bytes in several parts: what is dropped so that no part judges what another has learned."""
+"""Copies in several parts: what is dropped so that no part judges what another has learned."""
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, NamedTuple
 
 from data.splitting.divide import PARTS
-from data.splitting.groups import Row, content_of
+from data.splitting.groups import Row, content_of, source_video
+from extract.copies import joined
+from pipeline.tables import COPIES, read_table
+
+
+@dataclass(frozen=True)
+class Copies:
+    """What is known of copies: video_id -> the first video_id of those that show the same.
+
+    same: to the byte or to the decoded sample. near: reals that look alike all along, and those of `same`.
+    """
+
+    same: dict[str, str] = field(default_factory=dict)
+    near: dict[str, str] = field(default_factory=dict)
+
+    def mark(self, rows: list[Row]) -> None:
+        """Add to each row `same_as`, `near` and `same_source` (the same of its source video), "" where there is none.
+
+        rows: of an index.
+        """
+        for row in rows:
+            row["same_as"] = self.same.get(row["video_id"], "")
+            row["near"] = self.near.get(row["video_id"], "")
+            row["same_source"] = source_video({**row, "video_id": first, "original": ""}) if (
+                first := self.same.get(row["original"] or row["video_id"], "")) else ""
+
+
+def read_copies(index: Path) -> Copies:
+    """Read the copies found while indexing (beside this index) and while extracting (below faces/ beside it)."""
+    found: dict[str, dict[str, str]] = {"bytes": {}, "samples": {}, "near": {}}
+    for path in (index.with_name("copies.csv"), index.parent / "faces" / "copies.csv"):
+        for row in read_table(path, COPIES).itertuples() if path.is_file() else ():
+            found[str(row.how)][str(row.video_id)] = str(row.same_as)
+    return Copies(joined(found["bytes"], found["samples"]), joined(*found.values()))
 
 
 class Copied(NamedTuple):
@@ -15,15 +50,16 @@ class Copied(NamedTuple):
     notes: list[str]
 
 
-def without_copies(rows: list[Row], parts: list[str]) -> Copied:
+def without_copies(rows: list[Row], parts: list[str], key: Callable[[Row], str] = content_of) -> Copied:
     """Drop, in `parts`, what a stronger part (test, then val) has too, and what is labelled both real and fake.
 
-    rows: of an index, with `same_as`. parts: the part of each, changed in place.
+    rows: of an index, marked by `Copies.mark`. parts: the part of each, changed in place. key: what copies have in
+    common.
     """
     sharing: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         if parts[i] != "dropped":
-            sharing[content_of(row)].append(i)
+            sharing[key(row)].append(i)
     both: list[int] = []
     weaker: list[tuple[int, int]] = []
     for members in sharing.values():

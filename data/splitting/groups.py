@@ -22,15 +22,20 @@ Group = tuple[str, ...]    # ends that hang together, sorted
 def ends_of(row: Row, rule: str) -> Pair:
     """What a video ties together: two people, or the same thing twice."""
     if rule == "identity":
-        first = row["target_id"] or source_video(row)
+        first = row["target_id"] or row.get("same_source") or source_video(row)
         return first, row["source_id"] or first
-    only = source_video(row) if rule == "source" else content_of(row)
+    only = row.get("same_source") or source_video(row) if rule == "source" else looks_of(row)
     return only, only
 
 
 def content_of(row: Row) -> str:
     """The first of the files with this content, where copies are known: itself or an earlier one."""
     return row.get("same_as") or row["video_id"]
+
+
+def looks_of(row: Row) -> str:
+    """The first of the videos that look like this one, where near-copies are known; else as `content_of`."""
+    return row.get("near") or content_of(row)
 
 
 def source_video(row: Row) -> str:

@@ -7,8 +7,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator
 
-from extract.decoding.media import open_bytes, open_image
-from extract.decoding.sampling import Frame
+from extract.decoding.frame import Frame
+from extract.decoding.kinds import HEAD, modality_by_content
+from extract.decoding.media import heif_formats, open_bytes, open_image
 from pipeline.errors import VideoError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ TURNED = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANS
 SIDEWAYS = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")  # of these, those that swap width and height
 ORIENTATION = 0x0112
 BAND_PX = 1_000_000  # pixels that are converted at once
-NOT_READ = {b"ftypheic": "HEIC", b"ftypheix": "HEIC", b"ftypmif1": "HEIF", b"ftypavif": "AVIF"}
+HEIF = (b"ftypheic", b"ftypheix", b"ftypheim", b"ftypheis", b"ftypmif1", b"ftypmsf1")  # how HEIC and HEIF begin
 
 
 def read_picture(path: str | Path) -> np.ndarray:
@@ -28,7 +29,7 @@ def read_picture(path: str | Path) -> np.ndarray:
     What is transparent is shown on white; 16 bits become 8 (the upper ones); of an animation it is the first picture.
     Raises VideoError (status "unreadable") for what is no picture, is cut off or damaged, or has too many pixels.
     """
-    return _decoded(Path(path), _rgb)
+    return _decoded(Path(path), upright_rgb)
 
 
 def open_picture(path: str | Path, use) -> Any:
@@ -70,6 +71,7 @@ def _decoded(path: Path, use) -> Any:
 
     try:
         with open_image(path) as image:
+            image.load()  # once, and strictly: after an error that something else swallows (getexif) a second is silent
             return use(image)
     except VideoError:
         raise
@@ -84,11 +86,16 @@ def _decoded(path: Path, use) -> Any:
 
 def _no_picture(path: Path) -> str:
     with open_bytes(path) as file:
-        kind = NOT_READ.get(file.read(12)[4:12])
-    return f"{kind} pictures are not read: convert it to JPEG or PNG" if kind else "not a picture"
+        head = file.read(HEAD)
+    if head[4:12] in HEIF:
+        return ("a HEIC picture that is damaged: convert it to JPEG or PNG" if heif_formats() else
+                "HEIC pictures need the package pi-heif: pip install pi-heif, or convert it to JPEG or PNG")
+    if modality_by_content(head) == "video":
+        return "a video, not a picture: python -m classify.video judges it"
+    return "not a picture"
 
 
-def _rgb(image) -> np.ndarray:
+def upright_rgb(image) -> np.ndarray:
     """The pixels of an opened Pillow image as in `read_picture`, made in bands: a large picture is never held twice
     more than it must be."""
     import numpy as np

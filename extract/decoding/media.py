@@ -8,6 +8,7 @@ more pixels than `limits` allow is refused before it is decoded. A refusal is fi
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import stat
@@ -24,7 +25,7 @@ from pipeline.options import option
 DEMUXERS = ("mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg", "mxf", "gxf", "wtv", "rm",
             "dv", "nut", "ivf", "obu", "av1", "h264", "hevc", "vvc", "m4v", "h263", "vc1", "mjpeg", "yuv4mpegpipe")
 # What Pillow may try, by content. Of the others it knows, some start programs (EPS) and none is in any corpus.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 JPEG_FACTOR = 5  # a JPEG may have so many times the pixels of other pictures: it is decoded at a fraction of its size
 QUIET = "-8"  # FFmpeg's log level at which it writes nothing
 
@@ -123,6 +124,12 @@ def open_container(path: str | Path) -> Iterator[Any]:
         yield container
 
 
+def check_picture_as_frame(image: Any) -> None:
+    """Refuse an opened animation whose frames are beyond the limit of videos. Raises Refused."""
+    if image.width * image.height > limits().frame_px:
+        raise _too_large(f"its frames are {image.width} x {image.height} px")
+
+
 def check_frame_size(stream: Any, path: str | Path) -> None:
     """Refuse a stream of `open_container` whose frames are beyond the limit. Raises Refused."""
     context = stream.codec_context
@@ -174,7 +181,7 @@ def open_image(path: str | Path) -> Iterator[Any]:
     warnings.filterwarnings("ignore", module=r"PIL\.")
     Image.MAX_IMAGE_PIXELS = limits().picture_px * JPEG_FACTOR  # Pillow's own limit is below that of a JPEG
     try:
-        with Image.open(absolute, formats=FORMATS) as image:
+        with Image.open(absolute, formats=FORMATS + heif_formats()) as image:
             if image.width * image.height > limits().picture_px * (JPEG_FACTOR if _has_fractions(image) else 1):
                 raise _too_many_pixels(f"{image.width} x {image.height} px, ")
             image.info["stored_px"] = image.size
@@ -182,6 +189,17 @@ def open_image(path: str | Path) -> Iterator[Any]:
             yield image
     except Image.DecompressionBombError:
         raise _too_many_pixels("") from None
+
+
+@functools.cache
+def heif_formats() -> tuple[str, ...]:
+    """What Pillow reads through pi-heif, nothing where that is not installed."""
+    try:
+        import pi_heif
+    except ImportError:
+        return ()
+    pi_heif.register_heif_opener()
+    return ("HEIF",)
 
 
 def _shrink(image: Any) -> None:

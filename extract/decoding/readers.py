@@ -10,6 +10,9 @@ OpenCV  `grab()` on every frame and `retrieve()` on the wanted ones; exact, at t
 Both turn a picture upright and scale it to square pixels; both get their files from media.py, never what a file says to
 fetch.
 
+What is tagged as HDR is tone-mapped (hdr.py), and decoded with PyAV by both: OpenCV gives HDR only as 8 bits that its
+own build of FFmpeg has converted already.
+
 Damage: a decoder flags the frame in which it met an error but not the frames predicted from it, so after an error PyAV
 gives nothing until the next key frame. Nobody can know of flipped bits that still decode: H.264 and MPEG-4 notice most
 of them, HEVC, VP9 and AV1 hardly any. OpenCV hears of no error at all, gives damaged frames as they come, always reads
@@ -27,6 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extract.decoding.decoder import Decoder, decode, packets_of
+from extract.decoding.hdr import to_sdr, transfer_of
 from extract.decoding.media import Refused, check_frame_size, open_capture, open_container
 from pipeline.errors import VideoError
 
@@ -47,8 +51,10 @@ class NoVideoStream(VideoError):
 
 
 class PyAV:
-    """One file. times_s: when each frame is displayed, s from the first; promised_s: the last time by the header.
+    """One file.
 
+    times_s: when each frame is displayed, s from the first. promised_s: the length by the header. held_s: how long the
+    last frame is displayed. is_hdr: whether the header tags it as HLG or PQ.
     most_px: pixels that may be decoded to learn the times where packets do not tell; is_cut: whether that was too few.
     frame_px: pixels of a frame. key_numbers: of the frames that need no other one, where packets tell.
     Raises VideoError where the file cannot be opened, NoVideoStream where it holds no video.
@@ -58,12 +64,16 @@ class PyAV:
 
     def __init__(self, path: Path, most_px: int | None = None):
         self.path, self.most_px, self.is_cut = path, most_px, False
+        self.held_s = 0.0
         with self._open() as (container, stream):
             self.frame_px = stream.codec_context.width * stream.codec_context.height
             self._start_from_packets(container, stream)
+            self.is_hdr = bool(transfer_of(stream.codec_context.color_trc))
             self.promised_s = _promised_s(container, stream, self._pts)
         if not self._planned:
             self._start_from_frames()
+        if not self.held_s and len(self.times_s) > 1:  # nothing is stored: as long as the frame before
+            self.held_s = self.times_s[-1] - self.times_s[-2]
 
     def read(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Pairs of number and RGB; numbers that damage has reached are left out, those read twice come last."""
@@ -92,19 +102,21 @@ class PyAV:
 
     def _start_from_packets(self, container, stream) -> None:
         """Displayed times from packet timestamps; `_planned` says whether they can be relied on."""
-        packets = [(p.pts, p.is_keyframe, p.is_discard)
+        packets = [(p.pts, p.is_keyframe, p.is_discard, p.duration or 0)
                    for p in itertools.islice(packets_of(container, stream), MOST_PACKETS + 1) if p is not None]
         if len(packets) > MOST_PACKETS:
             raise Refused(f"it holds more than {MOST_PACKETS:,} frames: cut it into shorter clips")
-        shown = [pts for pts, _, outside_edit in packets if not outside_edit]
+        shown = [pts for pts, _, outside_edit, _ in packets if not outside_edit]
         self._pts = sorted(pts for pts in shown if pts is not None)
         # A key frame before the start of an edit is not displayed, but what is displayed is predicted from it.
-        self._keys = sorted(pts for pts, key, _ in packets if key and pts is not None)
+        self._keys = sorted(pts for pts, key, _, _ in packets if key and pts is not None)
         self._planned = (len(self._pts) == len(shown) == len(set(self._pts)) and bool(self._pts and self._keys)
                          and self._keys[0] <= self._pts[0]
                          and (container.format.name.startswith(STORES_TIMES) or _stored_as_displayed(stream)))
         base = stream.time_base or Fraction(1)
         self.times_s = [float((p - self._pts[0]) * base) for p in self._pts]
+        stored = [(pts, held) for pts, _, outside_edit, held in packets if not outside_edit and pts is not None]
+        self.held_s = float(max(stored, default=(0, 0))[1] * base)
 
     def _start_from_frames(self) -> None:
         """Displayed times from a full decode, for streams whose packets do not tell."""
@@ -217,7 +229,9 @@ def _rgb(frame, sar: Fraction | None) -> np.ndarray:
     mirrored = _is_mirrored(frame)
     if mirrored:
         turns += 2  # the angle of a mirrored matrix is told for a picture mirrored top to bottom
-    return _as_displayed(frame.to_ndarray(format="rgb24"), turns, mirrored, sar)
+    transfer = transfer_of(frame.color_trc)
+    rgb = to_sdr(frame, transfer) if transfer else frame.to_ndarray(format="rgb24")
+    return _as_displayed(rgb, turns, mirrored, sar)
 
 
 def _is_mirrored(frame) -> bool:
@@ -275,13 +289,20 @@ class OpenCV:
             times_s.append(time_s)
         fps = self._header["FPS"] or 25.0
         self.times_s = _ascending(times_s, fps)
-        # Matroska's length counts from 0. The start is in frames here, and 0 in most other files.
-        self.promised_s = max((self._header["FRAME_COUNT"] - 1 - sum(starts)) / fps, 0.0)
+        self.held_s = 0.0
+        # Matroska's length counts from 0. The start is in frames here, and 0 in most other files. A mean rate says
+        # nothing of the end where the last frame is held: there only the number of frames counts.
+        whole = len(times_s) >= self._header["FRAME_COUNT"] - sum(starts)
+        self.promised_s = self.times_s[-1] if whole and times_s else max(
+            (self._header["FRAME_COUNT"] - 1 - sum(starts)) / fps, 0.0)
 
     def read(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Pairs of number and RGB in display order."""
         import cv2
 
+        if (hdr := self._as_hdr()) is not None:
+            yield from hdr.read(wanted)
+            return
         left = set(wanted)
         for number, (capture, _) in enumerate(self._grab()):
             if number in left:
@@ -293,6 +314,12 @@ class OpenCV:
                     yield number, _as_displayed(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), turns, False, sar)
             if not left:
                 return
+
+    def _as_hdr(self) -> PyAV | None:
+        """The other reader where the file is tagged as HDR. What only OpenCV can open has no tag that can be read."""
+        with contextlib.suppress(VideoError):
+            return reader if (reader := PyAV(self.path)).is_hdr else None
+        return None
 
     def _grab(self):
         import cv2

@@ -10,14 +10,16 @@ What this module does not know: who is who.
 """
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Sequence
+from typing import NamedTuple, Sequence
+
+import cv2
+import numpy as np
 
 from pipeline.errors import OptionsError
 from pipeline.options import option
-
-if TYPE_CHECKING:
-    import numpy as np
 
 THRESHOLDS = (0.6, 0.7, 0.7)  # of P-, R- and O-Net, as in the paper and in facenet-pytorch; min_confidence comes after
 DETECTOR = 2  # raised when the same options give other boxes: crops made by another number are made again
@@ -26,7 +28,8 @@ SECOND_SIDE = 960             # px of the second look, where the first finds not
 CROPS = ("auto", "face", "whole")
 MOST_SIDE_PX = 8192   # of what the detector sees
 MOST_CROP_PX = 1024   # 3 MB a crop
-GPU_BATCH = 16                # frames of one clip at once on a GPU; on a CPU one by one is faster (measured)
+# Where a GPU would be seen on Linux: NVIDIA's, WSL's, AMD's, Jetson's. Where none is there, torch need not be asked.
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd", "/dev/nvmap")
 
 
 @dataclass(frozen=True)
@@ -71,18 +74,21 @@ class Face(NamedTuple):
 
 
 class Detector:
-    """MTCNN on one device, or that of another process.
+    """Finds faces with MTCNN on one device, or asks another process.
 
-    device: "auto" (CUDA, else MPS, else CPU) or a torch device. cascade: a RemoteCascade (extract.faces.gpu_server)
-    to ask
-    instead. Raises WeightsError.
+    Args:
+        device: "auto" (CUDA, else MPS, else CPU), or one of `pick_device`.
+        cascade: a RemoteCascade (extract.faces.gpu_server) to ask instead.
+
+    Raises:
+        WeightsError: the networks' files are missing or damaged.
     """
 
     def __init__(self, options: FaceOptions, device: str = "auto", cascade=None):
         self.options = options
         self.device = "served" if cascade else pick_device(device)
         self._cascade = cascade or make_cascade(options, self.device)
-        self.batch = GPU_BATCH if self.device != "cpu" else 1
+        self.batch = self._cascade.batch
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
         """Faces of each frame, the main face first. frames: uint8 RGB (height, width, 3), all of one size."""
@@ -115,14 +121,12 @@ class WholeFrame:
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
         """One Face of the size of the frame for each, landmarks and confidence NaN."""
-        import numpy as np
-
         return [[Face(np.array([0, 0, frame.shape[1], frame.shape[0]], np.float32),
                       np.full((5, 2), np.nan, np.float32), float("nan"))] for frame in frames]
 
 
 def make_cascade(options: FaceOptions, device: str):
-    """The networks of a Detector, extract.faces.mtcnn.Cascade. Raises WeightsError."""
+    """Load the networks of a Detector: an extract.faces.mtcnn.Cascade. Raises WeightsError."""
     from extract.faces.mtcnn import Cascade
 
     return Cascade(options.min_face, THRESHOLDS, device)
@@ -134,8 +138,6 @@ def crop_square(frame: np.ndarray, box: np.ndarray, options: FaceOptions) -> np.
     The square has `margin` times the box's longer side and the box's centre. At the border it is shifted inwards;
     where it is larger than the frame, the frame's edge is repeated.
     """
-    import cv2
-
     height, width = frame.shape[:2]
     side = max(2, round(options.margin * float(max(box[2] - box[0], box[3] - box[1]))))
     x = _place((box[0] + box[2]) / 2, side, width)
@@ -157,9 +159,20 @@ def overlap(a, b) -> float:
 
 
 def pick_device(device: str) -> str:
-    """Resolve "auto" to cuda, mps or cpu. Raises OptionsError for a device that is not there."""
-    import torch
+    """Resolve "auto" to cuda, mps or cpu, and check any other name. torch is imported only where there may be a GPU.
 
+    Raises:
+        OptionsError: the device is not there, or needs torch and that is not installed.
+    """
+    if device == "cpu" or device == "auto" and not _may_have_gpu():
+        return "cpu"
+    try:
+        import torch
+    except ImportError:
+        if device == "auto":
+            return "cpu"
+        raise OptionsError(f"device {device!r} needs torch, which is not installed: pip install -e '.[train]', or use "
+                           "cpu") from None
     have = [name for name, there in (("cuda", torch.cuda.is_available()),
                                      ("mps", torch.backends.mps.is_available()), ("cpu", True)) if there]
     if device == "auto":
@@ -169,11 +182,12 @@ def pick_device(device: str) -> str:
     return device
 
 
+def _may_have_gpu() -> bool:
+    return sys.platform != "linux" or any(os.path.exists(name) for name in GPU_DEVICES)
+
+
 def _bounded(frames: Sequence[np.ndarray], side: int) -> tuple[Sequence[np.ndarray], np.ndarray]:
     """Frames scaled so that the long side is at most `side` (0: as they are), and the float32 (x, y) factors back."""
-    import cv2
-    import numpy as np
-
     height, width = frames[0].shape[:2]
     shrink = min(1.0, side / max(height, width)) if side else 1.0
     size = max(1, round(width * shrink)), max(1, round(height * shrink))

@@ -87,6 +87,8 @@ class DetectorServer:
 class RemoteCascade:
     """The `Cascade` of a DetectorServer, called alike from another process. Raises what the server's raised."""
 
+    batch = 16  # frames of one clip at once
+
     def __init__(self, address, key: bytes):
         self._connection = Client(address, authkey=key)
 

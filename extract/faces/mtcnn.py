@@ -1,27 +1,20 @@
-"""MTCNN (Zhang et al. 2016, doi 10.1109/LSP.2016.2603342): facenet-pytorch's weights in a cascade of our own.
+"""MTCNN (Zhang et al. 2016, doi 10.1109/LSP.2016.2603342): facenet-pytorch's weights in a cascade written here.
 
 The same networks, thresholds and box arithmetic as facenet-pytorch 2.5.3, at a fraction of its cost: the pyramid is
-uint8 and each level is shrunk from the one before, not from the frame; the networks run channels-last with the input's
-normalisation folded into their first layer; a stage looks at all frames at once and asks the device for its answer
-once. torchvision and facenet-pytorch itself, a second of imports, are not loaded.
+uint8 and each level is shrunk from the one before, not from the frame; the input's normalisation is folded into the
+networks' first layers; a stage looks at all frames at once. The networks run on ONNX Runtime (onnx_nets.py), on a GPU
+on torch (torch_nets.py).
 """
 from __future__ import annotations
 
-from importlib import util
-from pathlib import Path
-from typing import Any, NamedTuple, Sequence
+from typing import Any, NamedTuple, Protocol, Sequence
 
 import cv2
 import numpy as np
-import torch
-from torch.nn import functional
-
-from pipeline.errors import OutOfMemoryError, WeightsError
 
 FACTOR = 0.709        # between two levels of the pyramid: half the area, as in the paper
 CELL, STRIDE = 12, 2  # px: P-Net's window and step
 R_SIDE, O_SIDE = 24, 48  # px: inputs of R-Net and O-Net
-CPU_CROPS = 64        # crops a CPU takes through R- and O-Net at once: more leave its cache and take twice as long each
 SAME_LEVEL, SAME_FACE = 0.5, 0.7  # overlaps above which the weaker of two boxes goes, as in facenet-pytorch
 # Between the stages, where facenet-pytorch has .7: a third of the crops less to look at and the same main face in 344
 # of 344 frames; boxes of two people hardly ever share that much.
@@ -37,58 +30,80 @@ class Found(NamedTuple):
     confidences: np.ndarray
 
 
-class Cascade:
-    """The three networks on one device.
+class Nets(Protocol):
+    """The three networks: extract.faces.onnx_nets.OnnxNets says what goes in and what comes out."""
 
-    min_face: smallest face to look for, px. thresholds: of P-, R- and O-Net, 0 to 1. Raises WeightsError.
+    batch: int  # frames of one clip at once
+
+    def propose(self, levels: Sequence[np.ndarray]) -> list[np.ndarray]: ...
+
+    def refine(self, crops: np.ndarray) -> np.ndarray: ...
+
+    def finish(self, crops: np.ndarray) -> np.ndarray: ...
+
+
+class Cascade:
+    """Finds faces in frames.
+
+    Args:
+        min_face: smallest face to look for, px.
+        thresholds: of P-, R- and O-Net, 0 to 1.
+        device: "cpu" for ONNX Runtime, else a device of torch.
+
+    Raises:
+        WeightsError: the networks' files are missing or damaged.
     """
 
     def __init__(self, min_face: int, thresholds: Sequence[float], device: str):
-        self.min_face, self.thresholds, self.device = min_face, thresholds, device
-        self._p, self._r, self._o = (_weights(name, device) for name in "pro")
+        self.min_face, self.thresholds, self.nets = min_face, thresholds, load_nets(device)
 
-    @torch.inference_mode()
+    @property
+    def batch(self) -> int:
+        """Frames of one clip to ask for at once."""
+        return self.nets.batch
+
     def __call__(self, frames: Sequence[np.ndarray]) -> list[Found]:
-        """Faces of each frame. frames: uint8 RGB (height, width, 3) of any sizes, at least min_face px a side.
-        Raises OutOfMemoryError.
+        """Find the faces of each frame.
 
         P-Net takes the frames of one size together, R- and O-Net the crops of all. On one canvas P-Net could take all
-        together too, but a pyramid of the canvas is not that of the frame: boxes would then hang on their neighbours.
+        together too, but a pyramid of the canvas is not that of the frame: boxes would then depend on what else is on
+        the canvas.
+
+        Args:
+            frames: uint8 RGB (height, width, 3) of any sizes, at least min_face px a side.
+
+        Raises:
+            OutOfMemoryError: the device has no room.
         """
-        try:
-            boxes, of = self._propose(frames)
-            boxes, of = self._refine(frames, boxes, of)
-            return self._finish(frames, boxes, of)
-        except torch.OutOfMemoryError:
-            raise OutOfMemoryError(f"the memory of {self.device} is too full to look for faces: end what else runs "
-                                   "there, or DEVICE=cpu") from None
+        boxes, of = self._propose(frames)
+        boxes, of = self._refine(frames, boxes, of)
+        return self._finish(frames, boxes, of)
 
     def _propose(self, frames: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """P-Net over the pyramid: square boxes (n, 5) with score, and the frame (n,) that each lies in."""
-        maps = []
+        scales, of_level, levels = [], [], []
         for numbers in _by_size(frames):
             scale, level = CELL / self.min_face, [frames[number] for number in numbers]
             height, width = level[0].shape[:2]
-            while min(height, width) * scale >= CELL:
+            while min(height, width) * scale > CELL - 1e-6:  # 12 / 47 * 47 is 11.999999999999998
                 size = int(width * scale + 1), int(height * scale + 1)
                 how = cv2.INTER_AREA if size[0] <= level[0].shape[1] else cv2.INTER_LINEAR
                 level = [cv2.resize(picture, size, interpolation=how) for picture in level]
-                maps.append((scale, numbers, self._p_net(self._pictures(level))))
+                scales.append(scale)
+                of_level.append(numbers)
+                levels.append(np.stack(level))
                 scale *= FACTOR
-        # One answer from the device for all levels: rows (face score, 4 corrections), frame by frame within a level.
-        flat = torch.cat([m.permute(0, 2, 3, 1).reshape(-1, 5) for *_, m in maps]).cpu().numpy()
-        found, owner, kinds, start = [], [], [], 0
-        for number, (scale, numbers, cells) in enumerate(maps):
-            n, _, rows, columns = cells.shape
-            values = flat[start:start + n * rows * columns]
-            start += len(values)
-            places = np.flatnonzero(values[:, 0] >= self.thresholds[0])
-            frame, row, column = np.unravel_index(places, (n, rows, columns))
+        least = np.log(self.thresholds[0] / (1 - self.thresholds[0]))
+        found, owner, kinds = [], [], []
+        for number, answer in enumerate(self.nets.propose(levels)):
+            frame, row, column = np.nonzero(answer[:, 0] >= least)
             corner = np.stack([column, row], 1) * STRIDE
-            box = np.hstack([np.floor((corner + 1) / scale), np.floor((corner + CELL) / scale), values[places]])
+            scale, numbers = scales[number], of_level[number]
+            box = np.hstack([np.floor((corner + 1) / scale), np.floor((corner + CELL) / scale),
+                             _probabilities(answer[frame, 0, row, column])[:, None], answer[frame, 1:, row, column]])
             found.append(box)
             owner.append(numbers[frame])
-            kinds.append(numbers[frame] * len(maps) + number)
+            kinds.append(numbers[frame] * len(levels) + number)
         box, of, kind = np.concatenate(found), np.concatenate(owner), np.concatenate(kinds)
         keep = _suppress(box[:, :4], box[:, 4], kind, SAME_LEVEL)
         box, of = box[keep], of[keep]
@@ -102,8 +117,8 @@ class Cascade:
         crops, boxes, of = _cut(frames, boxes, of, R_SIDE)
         if not len(boxes):
             return boxes, of
-        answer = self._answers(self._r_net, crops)
-        score, move = answer[:, 0], answer[:, 1:]
+        answer = self.nets.refine(np.stack(crops))
+        score, move = _probabilities(answer[:, 0]), answer[:, 1:]
         keep = score > self.thresholds[1]
         boxes, of, move = np.hstack([boxes[keep, :4], score[keep, None]]), of[keep], move[keep]
         keep = _suppress(boxes[:, :4], boxes[:, 4], of, SAME_CANDIDATE)
@@ -115,8 +130,8 @@ class Cascade:
         if not len(boxes):
             return [Found(np.empty((0, 4), np.float32), np.empty((0, 5, 2), np.float32), np.empty(0, np.float32))
                     for _ in frames]
-        answer = self._answers(self._o_net, crops)
-        score, move, points = answer[:, 0], answer[:, 1:5], answer[:, 5:]
+        answer = self.nets.finish(np.stack(crops))
+        score, move, points = _probabilities(answer[:, 0]), answer[:, 1:5], answer[:, 5:]
         keep = score > self.thresholds[2]
         boxes, of, move, points = np.hstack([boxes[keep, :4], score[keep, None]]), of[keep], move[keep], points[keep]
         sides = boxes[:, 2:4] - boxes[:, :2] + 1
@@ -130,41 +145,16 @@ class Cascade:
                                 boxes[mine, 4].astype(np.float32)))
         return result
 
-    def _answers(self, net, crops: list[np.ndarray]) -> np.ndarray:
-        """What a network says of each crop, float32 (n, …), fetched from the device at once."""
-        step = CPU_CROPS if self.device == "cpu" else len(crops)
-        parts = [net(self._pictures(crops[start:start + step])) for start in range(0, len(crops), step)]
-        return torch.cat(parts).cpu().numpy()
 
-    def _pictures(self, pictures: list[np.ndarray]) -> torch.Tensor:
-        """float (n, 3, height, width), values 0 to 255, channels-last in memory as the pictures are."""
-        return torch.from_numpy(np.stack(pictures)).to(self.device).permute(0, 3, 1, 2).float()
+def load_nets(device: str) -> Nets:
+    """Load the three networks, for "cpu" without torch. Raises WeightsError."""
+    if device == "cpu":
+        from extract.faces.onnx_nets import OnnxNets
 
-    def _p_net(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, 5, rows, columns): face score in [0, 1], then the four corrections in box sides."""
-        w = self._p
-        x = functional.max_pool2d(_conv(w, "1", x), 2, 2, ceil_mode=True)
-        x = _conv(w, "3", _conv(w, "2", x))
-        both = functional.conv2d(x, w["conv4_1.weight"], w["conv4_1.bias"])
-        return torch.cat([_face_score(both)[:, None], functional.conv2d(x, w["conv4_2.weight"], w["conv4_2.bias"])], 1)
+        return OnnxNets()
+    from extract.faces.torch_nets import TorchNets
 
-    def _r_net(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, 5): face score, four corrections in box sides."""
-        w = self._r
-        for layer in "12":
-            x = functional.max_pool2d(_conv(w, layer, x), 3, 2, ceil_mode=True)
-        x = _dense(w, "4", _conv(w, "3", x))
-        return torch.cat([_face_score(_linear(w, "dense5_1", x))[:, None], _linear(w, "dense5_2", x)], 1)
-
-    def _o_net(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, 15): face score, four corrections in box sides, five x and five y of the landmarks in box sides."""
-        w = self._o
-        for layer in "12":
-            x = functional.max_pool2d(_conv(w, layer, x), 3, 2, ceil_mode=True)
-        x = functional.max_pool2d(_conv(w, "3", x), 2, 2, ceil_mode=True)
-        x = _dense(w, "5", _conv(w, "4", x))
-        return torch.cat([_face_score(_linear(w, "dense6_1", x))[:, None], _linear(w, "dense6_2", x),
-                          _linear(w, "dense6_3", x)], 1)
+    return TorchNets(device)
 
 
 def _by_size(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -175,38 +165,9 @@ def _by_size(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [np.array(numbers) for numbers in sizes.values()]
 
 
-def _weights(name: str, device: str) -> dict[str, torch.Tensor]:
-    """Tensors of p-, r- or o-net from facenet-pytorch's wheel, for inputs of 0 to 255, not (x - 127.5) / 128."""
-    package = util.find_spec("facenet_pytorch")
-    if package is None or not package.submodule_search_locations:
-        raise WeightsError("the package facenet-pytorch, which carries MTCNN's weights, is not installed: `make setup`")
-    path = Path(package.submodule_search_locations[0]) / "data" / f"{name}net.pt"
-    tensors = torch.load(path, map_location="cpu", weights_only=True)
-    first = tensors["conv1.weight"]
-    tensors["conv1.bias"] = tensors["conv1.bias"] - first.sum((1, 2, 3)) * (127.5 / 128)
-    tensors["conv1.weight"] = first / 128
-    return {key: value.to(device, memory_format=torch.channels_last) if value.dim() == 4 else value.to(device)
-            for key, value in tensors.items()}
-
-
-def _conv(w: dict[str, torch.Tensor], layer: str, x: torch.Tensor) -> torch.Tensor:
-    x = functional.conv2d(x, w[f"conv{layer}.weight"], w[f"conv{layer}.bias"])
-    return functional.prelu(x, w[f"prelu{layer}.weight"])
-
-
-def _linear(w: dict[str, torch.Tensor], layer: str, x: torch.Tensor) -> torch.Tensor:
-    return functional.linear(x, w[f"{layer}.weight"], w[f"{layer}.bias"])
-
-
-def _dense(w: dict[str, torch.Tensor], layer: str, x: torch.Tensor) -> torch.Tensor:
-    # The weights were made with Caffe's axis order: columns before rows before channels.
-    flat = x.permute(0, 3, 2, 1).flatten(1)
-    return functional.prelu(_linear(w, f"dense{layer}", flat), w[f"prelu{layer}.weight"])
-
-
-def _face_score(both: torch.Tensor) -> torch.Tensor:
-    """Softmax of (no face, face) over axis 1, the second one."""
-    return torch.sigmoid(both[:, 1] - both[:, 0])
+def _probabilities(logits: np.ndarray) -> np.ndarray:
+    """float32 of the same shape, each in [0, 1]."""
+    return 1 / (1 + np.exp(-np.clip(logits, -80, 80)))  # float32 overflows at 89
 
 
 def _square(boxes: np.ndarray) -> np.ndarray:

@@ -102,13 +102,44 @@ def _assign(found: list[tuple[dict[str, Any], np.ndarray | None]], tracks: list[
     if not tracks:
         return {}
     costs = np.array([[_cost(row, look, track, position) for track in tracks] for row, look in found])
-    if min(costs.shape) == 1:  # one face or one person, nearly every clip: without half a second of importing SciPy
-        pairs = [divmod(int(costs.argmin()), len(tracks))]
-    else:
-        from scipy.optimize import linear_sum_assignment
+    return {face: track for face, track in cheapest_pairs(costs) if costs[face, track] < NOBODY}
 
-        pairs = [(int(face), int(track)) for face, track in zip(*linear_sum_assignment(costs))]
-    return {face: track for face, track in pairs if costs[face, track] < NOBODY}
+
+def cheapest_pairs(costs: np.ndarray) -> list[tuple[int, int]]:
+    """Pair rows with columns, as many as there are of the fewer, so that the sum of the costs is the least.
+
+    Shortest augmenting paths with potentials (Jonker and Volgenant 1987), as in SciPy's linear_sum_assignment, which
+    takes longer to import than judging a clip takes.
+
+    Args:
+        costs: float64 (n, m), finite.
+    """
+    import numpy as np
+
+    if costs.shape[0] > costs.shape[1]:
+        return [(row, column) for column, row in cheapest_pairs(costs.T)]
+    n, m = costs.shape
+    of_row, of_column = np.zeros(n), np.zeros(m)
+    row_of = np.full(m, -1)
+    for start in range(n):
+        least, before, done = np.full(m, np.inf), np.full(m, -1), np.zeros(m, bool)
+        row, column, reached = start, -1, 0.0
+        while row >= 0:
+            path = reached + costs[row] - of_row[row] - of_column
+            better = ~done & (path < least)
+            least[better], before[better] = path[better], column
+            column = int(np.argmin(np.where(done, np.inf, least)))
+            reached, done[column] = least[column], True
+            row = row_of[column]
+        done[column] = False
+        of_row[start] += reached
+        of_row[row_of[done]] += reached - least[done]
+        of_column[done] -= reached - least[done]
+        while column >= 0:
+            previous = int(before[column])
+            row_of[column] = row_of[previous] if previous >= 0 else start
+            column = previous
+    return sorted((int(row), column) for column, row in enumerate(row_of) if row >= 0)
 
 
 def _cost(row: dict[str, Any], look: np.ndarray | None, track: _Track, position: int) -> float:

@@ -1,11 +1,12 @@
 """What the corpus layouts share: from the names of files to rows of the index, without opening a single video.
 
 Each layout is a function `layout(names, side, folder) -> Corpus | None` (None: not laid out like this).
-names: paths of the videos relative to the root, with /. side: relative path -> Path of the .txt, .json and .csv files
-that lie there, of which a layout reads only those it knows. folder: name of the root, a weak hint.
+names: the videos relative to the root, with /: files, or what names the frames of one (decoding/frame_files.py). side:
+relative path -> Path of the .txt, .json and .csv files that lie there, of which a layout reads only those it knows.
+folder: name of the root, a weak hint.
 
-The layouts of known corpora are in celeb.py, faceforensics.py and dfdc.py; here is only the one that knows nearly any
-folder. None knows whether a file can be decoded, nor whether two files have the same content.
+The layouts of known corpora are in celebdf.py, faceforensics.py and dfdc.py; class_folders.py knows folders called real
+and fake. None knows whether a file can be decoded, nor whether two files have the same content.
 """
 from __future__ import annotations
 
@@ -13,15 +14,15 @@ import csv
 import io
 import json
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Iterable
 
+from extract.decoding.kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, suffix_of
 from pipeline.errors import CorpusError
 
 Side = dict[str, Path]
-IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .webp .bmp .tif .tiff".split())  # compared in lower case
 
 
 @dataclass
@@ -39,14 +40,20 @@ class Corpus:
     notes: list[str] = field(default_factory=list)    # what a user should know: left out, undecidable, …
     clip_s: float = 10.0           # typical length of a clip in seconds, to estimate the work
     root: Path = Path()
-    thing: str = "video"           # what a row is: video or picture
+    labels: list[str] = field(default_factory=list)   # where labels come from, in lines for people
+    grouping: list[str] = field(default_factory=list)  # how pictures were grouped into videos, in lines for people
+
+    @property
+    def thing(self) -> str:
+        """What people call a row: video or picture."""
+        return thing_of(entry["modality"] for entry in self.rows)
 
 
 def row(video_id: str, label: int, dataset: str, method: str = "", target_id: str = "", source_id: str = "",
-        original: str = "", official: str = "") -> dict[str, Any]:
-    """One row of the index."""
+        original: str = "", official: str = "", modality: str = "video") -> dict[str, Any]:
+    """Return one row of the index."""
     return {"video_id": video_id, "label": label, "dataset": dataset, "method": method, "target_id": target_id,
-            "source_id": source_id, "original": original, "official": official}
+            "source_id": source_id, "original": original, "official": official, "modality": modality}
 
 
 def without_copies(names: list[str], nested: bool = True) -> tuple[list[str], list[tuple[str, ...]]]:
@@ -63,10 +70,20 @@ def without_copies(names: list[str], nested: bool = True) -> tuple[list[str], li
 
 
 def clip_key(name: str, nested: bool = True) -> str:
-    """A name as lists and disks may differ about it: lower case, no suffix, no `videos/`."""
+    """Return a name as lists and disks may differ about it: lower case, no suffix, no `videos/` or `frames/`."""
     *folders, last = name.replace("\\", "/").lower().split("/")
-    stem = last[:last.rindex(".")] if "." in last[1:] else last
-    return "/".join([f for f in folders if not nested or f != "videos"] + [stem])
+    return "/".join([f for f in folders if not nested or f not in ("videos", "frames")] + [clip_stem(last)])
+
+
+def clip_stem(name: str) -> str:
+    """Return the name of a clip without folders and suffix, and without the star that stands for its frames' numbers.
+
+    A folder of frames may have a dot in its name, so only suffixes of videos and pictures are taken off.
+    """
+    last = name.rpartition("/")[2]
+    suffix = suffix_of(last)
+    stem = last[:len(last) - len(suffix)] if suffix in VIDEO_SUFFIXES | IMAGE_SUFFIXES else last
+    return re.sub(r"[ _-]*(?:frame)?[ _-]*\*$", "", stem, flags=re.I)
 
 
 def read_text(path: Path) -> str:
@@ -137,56 +154,16 @@ def nameless(rows: list[dict[str, Any]]) -> list[str]:
             ] if strange else []
 
 
-def is_picture(name: str | Path) -> bool:
-    """Whether a file is a picture by its suffix."""
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES
+def thing_of(modalities: Iterable[str]) -> str:
+    """Return what people call the rows of an index with these modalities: "picture" where all are images, else
+    "video"."""
+    return "picture" if set(modalities) == {"image"} else "video"
 
 
-def thing_of(names: Iterable[str]) -> str:
-    """What a corpus of these names is made of: "picture" where all are, else "video"."""
-    kinds = {is_picture(name) for name in names}
-    return "picture" if kinds == {True} else "video"
+def shown(name: str) -> str:
+    """Return a file name fit for a terminal: what is not printable or no UTF-8 is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
 
 
 def word(label: int | None) -> str:
     return "fake" if label else "real"
-
-
-# ------------------------------------------------------------------------------------------------ real and fake folders
-
-REAL_WORDS = frozenset("real reals original originals genuine pristine authentic live bonafide unmanipulated "
-                       "nature".split())
-CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")  # RealArt, AiArtData
-FAKE_WORDS = frozenset("fake fakes manipulated manipulation synthesis synthesized synthetic deepfake deepfakes forged "
-                       "forgery forgeries swapped faceswap generated tampered spoof ai aigenerated".split())
-
-
-def folders(names: list[str], side: Side, folder: str = "") -> Corpus | None:
-    """Folders called real, fake or a synonym, at any depth; the nearest one decides."""
-    kept, doubled = without_copies(names, nested=False)
-    rows, without = [], []
-    for name in kept:
-        label, method = folder_label(name.rpartition("/")[0])
-        if label is None:
-            without.append(name)
-        else:
-            rows.append(row(name, label, "folders", method))
-    if not rows:
-        return None
-    notes = left_out(len(without), f"below no folder called real or fake (e.g. {without[0]})" if without else "")
-    found = Counter("fake" if entry["label"] else "real" for entry in rows)
-    return Corpus("folders real and fake", "folders", rows, {kind: found[kind] for kind in ("real", "fake")},
-                  doubled=doubled, notes=notes)
-
-
-def folder_label(folder: str) -> tuple[int | None, str]:
-    """(label, method) that a folder's path tells: the nearest part called real or fake decides. (None, "") for none."""
-    for part in reversed(folder.split("/")):
-        for spelled in (part, CAMEL.sub(" ", part)):
-            words = set(re.split(r"[^a-z]+", spelled.lower()))
-            real, fake = bool(words & REAL_WORDS), bool(words & FAKE_WORDS)
-            if real != fake:  # a folder "real_vs_fake" says nothing; one further up may
-                return int(fake), part if fake else ""
-            if real:
-                break
-    return None, ""

@@ -11,10 +11,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import PurePosixPath
 from typing import Any
 
-from extract.layouts.base import Corpus, Side, clip_key, left_out, nameless, read_text, row, without_copies, word
+from extract.layouts.base import (
+    Corpus,
+    Side,
+    clip_key,
+    clip_stem,
+    left_out,
+    nameless,
+    read_text,
+    row,
+    without_copies,
+    word,
+)
+from extract.layouts.labels import CONTAINERS
 from pipeline.errors import CorpusError
 from pipeline.tables import DEMO_MARK
 
@@ -48,7 +59,7 @@ def celeb(names: list[str], side: Side, folder: str = "") -> Corpus | None:
     listed = _official_list(side)
     dataset, notes = _which(kept, len(listed), side, folder)
     title, expected = KINDS[dataset]
-    reals = {PurePosixPath(name).stem.lower(): name for name in kept if _folder(name) == "Celeb-real"}
+    reals = {clip_stem(name).lower(): name for name in kept if _folder(name) == "Celeb-real"}
     shape = _shape(kept, reals)
     rows = [_row(name, dataset, reals, shape) for name in kept]
     here = {_key(name): entry for name, entry in zip(kept, rows)}
@@ -79,13 +90,13 @@ def _key(name: str) -> str:
 
 
 def _row(name: str, dataset: str, reals: dict[str, str], shape: tuple[str, str]) -> dict[str, Any]:
-    stem = PurePosixPath(name).stem
+    stem = clip_stem(name)
     if _folder(name) == "YouTube-real":  # every clip shows another person
         return row(name, 0, dataset, target_id=f"yt{stem}")
     if _folder(name) == "Celeb-real":
         match = REAL.match(stem)
         return row(name, 0, dataset, target_id=match[1].lower() if match else "")
-    methods = [part for part in name.split("/")[1:-1] if part.lower() != "videos"]
+    methods = [part for part in name.split("/")[1:-1] if part.lower() not in CONTAINERS]
     method = "/".join(methods) or FAKES
     match = (FAKE_PP if methods else FAKE).match(stem)
     if not match:
@@ -97,11 +108,16 @@ def _row(name: str, dataset: str, reals: dict[str, str], shape: tuple[str, str])
 
 
 def _shape(kept: list[str], reals: dict[str, str]) -> tuple[str, str]:
-    """Folder and suffix that a clip of Celeb-real would have here, for those that a subset lacks."""
+    """Folder and ending that a clip of Celeb-real would have here, for those that a subset lacks."""
     if like := next(iter(reals.values()), ""):
-        return like.rpartition("/")[0], PurePosixPath(like).suffix
-    nested = any("/videos/" in name.lower() for name in kept)
-    return "Celeb-real/videos" if nested else "Celeb-real", PurePosixPath(kept[0]).suffix
+        return like.rpartition("/")[0], _ending(like)
+    inside = next((part for name in kept for part in name.lower().split("/") if part in ("videos", "frames")), "")
+    return f"Celeb-real/{inside}".rstrip("/"), _ending(kept[0])
+
+
+def _ending(name: str) -> str:
+    """What follows the stem of a clip: its suffix, or _*.png of frames."""
+    return name.rpartition("/")[2][len(clip_stem(name)):]
 
 
 def _official_list(side: Side) -> dict[str, tuple[str, int]]:
@@ -133,9 +149,9 @@ def _which(kept: list[str], n_listed: int, side: Side, folder: str) -> tuple[str
         return "Celeb-DF++", []
     found = Counter(map(_folder, kept))
     v1 = KINDS["Celeb-DF-v1"][1]
-    people = {person.lower() for name in kept for person in re.findall(r"id\d+", PurePosixPath(name).stem, re.I)}
+    people = {person.lower() for name in kept for person in re.findall(r"id\d+", clip_stem(name), re.I)}
     youtube = [int(stem) for name in kept if _folder(name) == "YouTube-real"
-               for stem in [PurePosixPath(name).stem] if stem.isdecimal()]
+               for stem in [clip_stem(name)] if stem.isdecimal()]
     if (n_listed == V2_LIST_LINES or len(people) > V1_PEOPLE or max(youtube, default=0) >= v1["YouTube-real"]
             or any(found[kind] > v1[kind] for kind in v1)):
         return "Celeb-DF-v2", []

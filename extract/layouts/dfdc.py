@@ -1,4 +1,5 @@
-"""DFDC, from its metadata.json (a label, and the original of a fake, for each file beside it) and labels.csv.
+"""DFDC, from its metadata.json (a label, and the original of a fake, for each file beside it) and labels.csv; and its
+preview, from its dataset.json (label, part and people for each file below it).
 
 Names say nothing here, and nothing of DFDC says who is in a clip, though its actors recur. dfdc_people.csv, clip,person
 for 16,293 reals of the training parts, does it as well as faces can be told apart: the crops of Kaggle's
@@ -17,22 +18,39 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from extract.layouts.base import Corpus, Side, counted, left_out, read_csv, read_json, read_text, row
+from extract.layouts.base import (
+    Corpus,
+    Side,
+    clip_key,
+    clip_stem,
+    counted,
+    left_out,
+    read_csv,
+    read_json,
+    read_text,
+    row,
+)
 from pipeline.errors import CorpusError
 
 PEOPLE = Path(__file__).with_name("dfdc_people.csv")
 EXPECTED = {"training parts": 50, "train_sample_videos": 400}  # as on Kaggle
+PREVIEW_HAS = {"real": 1131, "fake": 4119}  # by its README
 PARTS = {"train": "train", "val": "val", "validation": "val", "test": "test"}  # as metadata.json may spell them
 
 
 def dfdc(names: list[str], side: Side, folder: str = "") -> Corpus | None:
-    """DFDC: folders with a metadata.json (any name, the root itself too), or a labels.csv of the test set.
+    """Return the rows of DFDC: folders with a metadata.json (any name, the root itself too), or a labels.csv of the
+    test set; or of its preview, where a dataset.json lies there.
 
-    Raises CorpusError when a metadata.json or labels.csv is malformed.
+    Raises CorpusError when a metadata.json, labels.csv or dataset.json is malformed.
     """
+    previews = {file: read_json(side[file]) for file in _called("dataset.json", side)}
+    if previews := {file: content for file, content in previews.items() if _is_preview(content)}:
+        return _preview(names, side, previews)
     metadata = {file: content for file in _called("metadata.json", side) if _is_dfdc(content := read_json(side[file]))}
     tables = [file for file in _called("labels.csv", side) if re.match(r'"?filename"?\s*,', read_text(side[file]))]
-    here, rows, missing = set(names), dict[str, dict[str, Any]](), list[str]()  # rows: by video_id
+    here = {clip_key(name, nested=False): name for name in names}  # frames of a.mp4 lie in a folder a
+    rows, missing = dict[str, dict[str, Any]](), list[str]()  # rows: by video_id
     for file, content in metadata.items():
         _read_metadata(content, side[file], _beside(file), here, rows, missing)
     for file in tables:
@@ -74,30 +92,69 @@ def _is_dfdc(content: Any) -> bool:
                                              for entry in content.values())
 
 
-def _read_metadata(content: dict, path: Path, place: str, here: set[str], rows: dict[str, dict],
+def _read_metadata(content: dict, path: Path, place: str, here: dict[str, str], rows: dict[str, dict],
                    missing: list[str]) -> None:
     for file, entry in sorted(content.items()):
         label = str(entry.get("label", "")).upper() if isinstance(entry, dict) else ""
         if label not in ("REAL", "FAKE"):
             raise CorpusError(f"{path}: the label of {file} is {label or 'missing'!r}, expected REAL or FAKE")
-        if place + file not in here:
+        name = here.get(clip_key(place + file, nested=False), "")
+        if not name:
             missing.append(place + file)
             continue
         fake, original = label == "FAKE", entry.get("original")
-        rows[place + file] = row(place + file, int(fake), "DFDC", "DFDC" if fake else "",
-                                 people().get(Path(original if fake and original else file).stem, ""),
-                                 original=place + original if fake and original else "",
-                                 official=PARTS.get(str(entry.get("split")).lower(), ""))
+        if original := place + original if fake and original else "":
+            original = here.get(clip_key(original, nested=False), original)
+        rows[name] = row(name, int(fake), "DFDC", "DFDC" if fake else "",
+                         people().get(clip_stem(original or file), ""), original=original,
+                         official=PARTS.get(str(entry.get("split")).lower(), ""))
 
 
-def _read_labels(path: Path, place: str, here: set[str], rows: dict[str, dict], missing: list[str]) -> None:
+def _is_preview(content: Any) -> bool:
+    """Whether this dataset.json is that of the preview: other corpora have files of that name too."""
+    return isinstance(content, dict) and any(isinstance(entry, dict) and {"label", "set"} <= entry.keys()
+                                             for entry in content.values())
+
+
+def _preview(names: list[str], side: Side, previews: dict[str, dict]) -> Corpus | None:
+    """Rows of the preview. A fake is named <donor>_<filmed>_<clip>_<number>, its original <filmed>_<clip>_<number>."""
+    here = {clip_key(name, nested=False): name for name in names}
+    rows, missing = dict[str, dict[str, Any]](), list[str]()
+    for file, content in previews.items():
+        place = _beside(file)
+        for path, entry in sorted(content.items()):
+            label = str(entry.get("label", "")).lower() if isinstance(entry, dict) else ""
+            if label not in ("real", "fake"):
+                raise CorpusError(f"{side[file]}: the label of {path} is {label or 'missing'!r}, expected real or fake")
+            name = here.get(clip_key(place + path, nested=False), "")
+            if not name:
+                missing.append(place + path)
+                continue
+            fake, original = label == "fake", ""
+            filmed, donor = (str(entry.get(key) or "") for key in ("target_id", "swapped_id"))
+            if fake and filmed:
+                last = name.rpartition("/")[2].removeprefix(donor + "_")
+                original = f"{place}original_videos/{filmed}/{last}"
+                original = here.get(clip_key(original, nested=False), original)
+            method = path.split("/")[0] if fake else ""
+            rows[name] = row(name, int(fake), "DFDC-preview", method, filmed, donor if fake else "", original,
+                             PARTS.get(str(entry.get("set")).lower(), ""))
+    if not rows:
+        return None
+    found = Counter("fake" if entry["label"] else "real" for entry in rows.values())
+    return Corpus("DFDC preview", "DFDC-preview", list(rows.values()), {kind: found[kind] for kind in PREVIEW_HAS},
+                  PREVIEW_HAS, missing=missing,
+                  notes=left_out(len(names) - len(rows), "not in dataset.json"))
+
+
+def _read_labels(path: Path, place: str, here: dict[str, str], rows: dict[str, dict], missing: list[str]) -> None:
     """labels.csv of the test set: 1 is fake; its clips lie beside it, in videos/ or in test/."""
     for number, cells in read_csv(path, ("filename", "label")):
         label = cells["label"].strip()
         if label not in ("0", "1"):
             raise CorpusError(f"{path}, line {number}: the label is {cells['label']!r}, expected 0 (real) or 1 (fake)")
         places = [place + inner + cells["filename"] for inner in ("", "videos/", "test/", "test/videos/")]
-        name = next((name for name in places if name in here), "")
+        name = next((here[key] for key in (clip_key(name, nested=False) for name in places) if key in here), "")
         if not name:
             missing.append(place + cells["filename"])
         elif name not in rows:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import PurePosixPath
 from typing import Any
 
-from extract.layouts.base import Corpus, Side, clip_key, left_out, nameless, read_json, row, without_copies
+from extract.layouts.base import Corpus, Side, clip_key, clip_stem, left_out, nameless, read_json, row, without_copies
 from pipeline.errors import CorpusError
 
 TOPS = ("original_sequences", "manipulated_sequences")
@@ -25,12 +24,11 @@ NAME = re.compile(r"(\d+)(?:_(\d+))?(__.+)?$")
 
 
 def faceforensics(names: list[str], side: Side, folder: str = "") -> Corpus | None:
-    """FaceForensics++ with any methods, compressions and actors; masks and models are no videos of people.
+    """FaceForensics++ with any methods, compressions and actors, as videos or as frames.
 
     Raises CorpusError when an official split (train.json, val.json, test.json) is malformed.
     """
-    inside = [name for name in names if name.lower().startswith(TOPS) and name.count("/") >= 2
-              and "masks" not in name.lower().split("/")]
+    inside = [name for name in names if name.lower().startswith(TOPS) and name.count("/") >= 2]
     if not inside:
         return None
     kept, doubled = without_copies(inside)
@@ -40,7 +38,7 @@ def faceforensics(names: list[str], side: Side, folder: str = "") -> Corpus | No
     for name in kept:
         entry = _row(name, spelled)
         if entry["target_id"].isdecimal():  # actors are in no official part
-            stem = PurePosixPath(name).stem
+            stem = clip_stem(name)
             entry["official"] = official.get(stem, "")
             seen.add(stem)
         compression = next((part for part in name.lower().split("/") if part in COMPRESSIONS), "")
@@ -48,7 +46,7 @@ def faceforensics(names: list[str], side: Side, folder: str = "") -> Corpus | No
         rows.append(entry)
     order = {kind: i for i, kind in enumerate(EXPECTED)}
     found = dict(sorted(counts.items(), key=lambda item: (order.get(item[0].split()[0], len(order)), item[0])))
-    notes = left_out(len(names) - len(inside), "outside original_sequences and manipulated_sequences, or masks")
+    notes = left_out(len(names) - len(inside), "outside original_sequences and manipulated_sequences")
     return Corpus("FaceForensics++", "FaceForensics++", rows, found,
                   {kind: EXPECTED[kind.split()[0]] for kind in found if kind.split()[0] in EXPECTED},
                   (sum(stem in seen for stem in official), len(official)),
@@ -59,7 +57,7 @@ def _row(name: str, spelled: dict[str, str]) -> dict[str, Any]:
     """spelled: clip_key -> name of every video that is here."""
     parts = name.split("/")
     fake = not parts[0].lower().startswith("original")
-    stem, suffix = PurePosixPath(name).stem, PurePosixPath(name).suffix
+    stem, last = clip_stem(name), parts[-1]
     match = NAME.match(stem)
     method = METHODS.get(parts[1].lower(), parts[1]) if fake else ""
     if not match or bool(match[2]) != fake:
@@ -71,7 +69,7 @@ def _row(name: str, spelled: dict[str, str]) -> dict[str, Any]:
         # The real of an actor's fake has the scene but not the eight characters at the end.
         clip = target + (scene.rpartition("__")[0] if scene.count("__") > 1 else scene)
         place = ["original_sequences", "actors" if scene else "youtube", *parts[2:-1]]
-        original = "/".join([*place, clip + suffix])
+        original = "/".join([*place, clip + last[len(stem):]])
         original = spelled.get(clip_key(original), original)
     return row(name, int(fake), "FaceForensics++", method, prefix + target, source and prefix + source, original)
 

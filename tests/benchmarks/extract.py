@@ -63,7 +63,7 @@ def ours(path: Path, detector, folder: Path) -> None:
     from extract.decoding.sampling import FrameOptions
     from extract.video import extract_video
 
-    for number, crop in extract_video(path, detector, FrameOptions(every=EVERY_S)).crops.items():
+    for number, crop in extract_video(path, detector, FrameOptions(every=EVERY_S, min_frames=1)).crops.items():
         cv2.imwrite(str(folder / f"{number}.png"), cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))
 
 
@@ -71,7 +71,7 @@ def sample(path: Path) -> None:
     """The sampler alone."""
     from extract.decoding.sampling import Clip, FrameOptions
 
-    for _ in Clip(path, FrameOptions(every=EVERY_S)).frames():
+    for _ in Clip(path, FrameOptions(every=EVERY_S, min_frames=1)).frames():
         pass
 
 
@@ -91,7 +91,7 @@ def needed_packets(path: Path) -> Callable[[], None]:
 
     from extract.decoding.sampling import Clip, FrameOptions
 
-    clip = Clip(path, FrameOptions(every=EVERY_S))
+    clip = Clip(path, FrameOptions(every=EVERY_S, min_frames=1))
     with av.open(str(path)) as container:
         packets: list[Any] = [(p.pts, p.is_keyframe) for p in container.demux(video=0) if p.size]
     shown = sorted(pts for pts, _ in packets)
@@ -160,7 +160,8 @@ def two_workers_over_one(paths: Sequence[Path]) -> float:
     def rate(workers: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
             store = Store(Path(folder), {})
-            start_args: tuple = (paths[0].parent, store, FrameOptions(every=EVERY_S), FaceOptions(), "cpu")
+            start_args: tuple = (paths[0].parent, store, FrameOptions(every=EVERY_S, min_frames=1), FaceOptions(),
+                                 "cpu")
             names = [path.name for path in paths] * max(1, 36 // len(paths))
             # Distinct names, so that no two workers write one folder: x/../y is y.
             items = [(f"{'./' * number}{name}", None, None) for number, name in enumerate(names)]
@@ -179,7 +180,7 @@ def identical(paths: Sequence[Path]) -> str:
 
     same = n = 0
     for path in paths:
-        sampled = {frame.number: frame.rgb for frame in Clip(path, FrameOptions(every=EVERY_S)).frames()}
+        sampled = {frame.number: frame.rgb for frame in Clip(path, FrameOptions(every=EVERY_S, min_frames=1)).frames()}
         with av.open(str(path)) as container:
             for number, frame in enumerate(container.decode(video=0)):
                 if number in sampled:
@@ -202,7 +203,7 @@ class Agreement:
         self.agree: list[bool] = []
         self.lost: list[str] = []
         for path in paths:
-            for frame in Clip(path, FrameOptions(every=EVERY_S)).frames():
+            for frame in Clip(path, FrameOptions(every=EVERY_S, min_frames=1)).frames():
                 boxes, sure = mtcnn.detect(frame.rgb)
                 theirs = [] if boxes is None else [box for box, p in zip(boxes, sure) if p >= SURE]
                 if not theirs:

@@ -70,6 +70,7 @@ def test_in_a_table_too_a_picture_needs_one_score_and_a_clip_three():
     rows = [("a.JPG", 1, "", [0.4]), ("b.png", 1, "no face", []), ("c.png", 0, "not a picture", []),
             ("d.mp4", 5, "", [0.4]), ("e.mp4", 5, "", [0.4] * 3)]
     videos = pd.DataFrame([row[:3] for row in rows], columns=["video_id", "n_read", "reason"])
+    videos["modality"] = ["image"] * 3 + ["video"] * 2
     frames = pd.DataFrame([(name, score) for name, _, _, scores in rows for score in scores],
                           columns=["video_id", "score"])
     scored = video_scores(videos, frames, {"aggregation": "mean", "threshold": 0.4})

@@ -17,7 +17,7 @@ from classify.models.network import build, load_checkpoint, read_card, resized
 from classify.models.options import ModelOptions
 from classify.train import main
 from classify.training import module
-from classify.training.dataset import _same_crops
+from classify.training.dataset import _same_crops, few_crops
 from classify.training.module import _Averaging
 from classify.training.recipes import RECIPES, TrainOptions
 from classify.training.train import check_archive, choices, train
@@ -137,6 +137,33 @@ def test_nothing_to_learn_or_to_choose_from_is_a_clear_error(out, keep, error):
     write_table(out / "split.csv", read_table(out / "split.csv", SPLIT).query(keep), SPLIT)
     with pytest.raises(SplitError, match=error):
         train(out, SMALL, TrainOptions(epochs=1), AugmentOptions(), HERE)
+
+
+def fewer_crops(out, videos, n=2):
+    """Leave `n` crops of each of these videos."""
+    faces = read_table(out / "faces" / "faces.csv", FACES)
+    few = faces["video_id"].isin(videos) & (faces["frame"] >= n)
+    write_table(out / "faces" / "faces.csv", faces[~few], FACES)
+
+
+def test_videos_that_cannot_be_judged_later_are_counted_before_training(out, capsys):
+    split = read_table(out / "split.csv", SPLIT)
+    val = split.loc[split["part"] == "val", "video_id"].tolist()
+    split.loc[split["video_id"].isin(val[6:]), "part"] = "test"
+    write_table(out / "split.csv", split, SPLIT)
+    fewer_crops(out, [val[0], val[1], val[8]])
+    assert few_crops(out).startswith("2 of 6 validation videos and 1 of 6 test videos have fewer crops than a verdict "
+                                     "needs (3)")
+    train(out, SMALL, TrainOptions(epochs=1), AugmentOptions(), HERE)
+    assert "WARNING: 2 of 6 validation videos and 1 of 6 test videos" in capsys.readouterr().err
+
+
+def test_a_corpus_of_which_nothing_could_be_judged_is_not_trained_on(out):
+    split = read_table(out / "split.csv", SPLIT)
+    fewer_crops(out, split["video_id"])
+    with pytest.raises(SplitError, match=r"12 of 12 validation videos .*MIN_FRAMES="):
+        train(out, SMALL, TrainOptions(epochs=1), AugmentOptions(), HERE)
+    assert not (out / "model" / "epochs.csv").exists()
 
 
 def test_validation_of_one_class_is_said_aloud_and_gives_no_auc(out, capsys):
@@ -345,10 +372,10 @@ def test_records_older_than_whole_pictures_are_of_faces(out, tmp_path):
 
 def test_a_picture_is_enough_to_choose_by_and_a_clip_needs_three_crops():
     rows = pd.DataFrame({"video_id": [*"abcdefghijkl", "z"], "label": [0, 1] * 6 + [1]})
-    for suffix, n in ((".png", 13), (".mp4", 0)):
-        card = choices(rows.assign(video_id=rows["video_id"] + suffix), np.linspace(0.1, 0.9, 13))
+    for modality, n in (("image", 13), ("video", 0)):
+        card = choices(rows.assign(modality=modality), np.linspace(0.1, 0.9, 13))
         assert card["chosen_on"]["n_videos"] == n
-    thrice = pd.concat([rows.assign(video_id=rows["video_id"] + ".mp4")] * 3)
+    thrice = pd.concat([rows.assign(modality="video")] * 3)
     assert choices(thrice, np.linspace(0.1, 0.9, 39))["chosen_on"]["n_videos"] == 13
 
 

@@ -1,6 +1,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -55,12 +57,10 @@ def test_a_short_clip_is_judged_on_five_frames_and_the_json_says_all(judge, demo
     assert said["verdict"] == ("fake" if said["score"] >= said["threshold"] else "real")
 
 
-def test_a_clip_gets_the_score_that_its_extracted_crops_got(judge, demo_run, demo_corpus, monkeypatch):
-    """Judging crops and scores with the same functions as extraction and scoring."""
-    from classify.judging import judge as judging
+def test_a_clip_gets_the_score_that_its_extracted_crops_got(judge, demo_run, demo_corpus):
+    """Judging samples, crops and scores with the same functions as extraction and scoring."""
     from pipeline.tables import VIDEO_SCORES, read_table
 
-    monkeypatch.setattr(judging, "MIN_FRAMES", 1)  # so that both look at the same frames
     scored = read_table(demo_run / "scores" / "videos.csv", VIDEO_SCORES)
     for row in scored.itertuples():
         _, [line], _ = judge(demo_corpus / row.video_id, "--json")
@@ -166,3 +166,39 @@ def test_a_judgement_that_hangs_ends_the_command_and_names_the_clip(demo_corpus,
         assert f"{clips[1]}: took longer than" in ended.stderr.splitlines()[-1]
     rows = (tmp_path / "out.csv").read_text().splitlines()
     assert len(rows) == 3 and "took longer than" in rows[2]
+
+
+@pytest.mark.parametrize("flag", ["--report", "--annotate", "--csv"])
+def test_a_folder_instead_of_a_file_to_write_is_one_line(tmp_path, capsys, flag):
+    (tmp_path / "sheet.html").mkdir()
+    assert video.main(["clip.mp4", flag, str(tmp_path / "sheet.html")]) == 1
+    said = capsys.readouterr().err
+    assert said == f"error: {flag} {tmp_path / 'sheet.html'} is a folder: name the file to write\n"
+
+
+def test_a_folder_of_pictures_alone_is_sent_to_the_other_command(tmp_path):
+    from classify.video import nothing_in
+
+    (tmp_path / "a.jpg").touch()
+    assert nothing_in(str(tmp_path), "video") == ("no video in this folder, but 1 picture: python -m classify.image "
+                                                  "judges them")
+    assert nothing_in(str(tmp_path), "picture") == "no picture in this folder"
+
+
+def test_a_locale_that_lacks_a_sign_does_not_end_the_command(demo_run, demo_corpus):
+    clip = next(demo_corpus.glob("Celeb-real/*.mp4"))
+    done = subprocess.run([sys.executable, "-m", "classify.video", "-v", str(clip), "--device", "cpu", "--model",
+                           f"{demo_run}/model/model.safetensors"], capture_output=True,
+                          env={**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"})
+    assert done.returncode == 0 and b"#" in done.stdout and b"UnicodeEncodeError" not in done.stderr
+
+
+def test_modules_of_our_names_in_the_working_directory_do_not_hide_ours(tmp_path):
+    import classify
+
+    for name in ("data", "extract", "pipeline", "serve", "reports"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module')\n")
+    root = os.path.dirname(classify.__path__[0])
+    done = subprocess.run([sys.executable, "-m", "classify.video", "no.mp4", "--device", "cpu"], cwd=tmp_path,
+                          capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root})
+    assert done.returncode == 1 and "error: no.mp4: no such file" in done.stderr, done.stderr

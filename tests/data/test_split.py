@@ -8,12 +8,14 @@ import pytest
 
 from data.split import SplitOptions, describe, main, split_corpus, split_hash
 from data.splitting.audit import audit
+from data.splitting.duplicates import Copies, read_copies
+from data.splitting.extend import Earlier
 from extract.layouts.base import row
 from extract.layouts.celebdf import celeb
 from extract.layouts.faceforensics import faceforensics
 from pipeline.errors import SplitError
 from pipeline.run_record import RunRecord
-from pipeline.tables import INDEX, SPLIT, read_table, write_table
+from pipeline.tables import COPIES, INDEX, SPLIT, read_table, write_table
 
 LIST = "List_of_testing_videos.txt"
 
@@ -42,8 +44,8 @@ def counts(split, what="videos"):
     return tuple(split.audit["parts"][part][what] for part in ("train", "val", "test"))
 
 
-def nothing_shared(split):
-    keys = ("original_there", "sibling_there", "source_videos_shared", "identities_shared")
+def nothing_shared(split, people=True):
+    keys = ("original_there", "sibling_there", "source_videos_shared", *["identities_shared"] * people)
     return all(pair[key] == 0 for pair in split.audit["shared"].values() for key in keys)
 
 
@@ -160,7 +162,7 @@ class TestRules:
                              + [row(f"{i}_{k}.mp4", 1, "DFDC", "DFDC", original=f"{i}.mp4")
                                 for i in range(20) for k in range(5)])
         split = split_corpus(index)
-        assert split.audit["rule"] == "source" and nothing_shared(split)
+        assert split.audit["rule"] == "source" and nothing_shared(split, people=False)
         assert counts(split) == (72, 24, 24)
 
     def test_faceforensics_keeps_a_pair_in_all_methods_and_compressions(self):
@@ -254,3 +256,177 @@ class TestCommand:
     def test_an_impossible_share_is_one_line(self, tmp_path, capsys):
         assert main(["--out", str(tmp_path), "--test", "1.5"]) == 1
         assert capsys.readouterr().err == "error: test must be a share between 0 and 1, got 1.5\n"
+
+
+def keep(split):
+    """What a later split finds of this one."""
+    return Earlier(parts_of(split), split.audit["rule"], split.audit["options"])
+
+
+class TestGrowing:
+    """Known videos stay where they were; what is new is dealt out."""
+
+    def grown(self, index, more, options=SplitOptions(), copies=Copies()):
+        before = split_corpus(index, options, copies)
+        after = split_corpus(pd.concat([index, pd.DataFrame(more)], ignore_index=True), options, copies, keep(before))
+        assert after.audit["dealt"]["how"] == "kept"
+        known = parts_of(before)
+        assert all(parts_of(after)[video] == part for video, part in known.items())
+        return before, after
+
+    def test_nothing_new_is_the_same_split(self, celeb_v2):
+        before = split_corpus(celeb_v2)
+        after = split_corpus(celeb_v2.sample(frac=1, random_state=0), earlier=keep(before))
+        assert after.audit["split_hash"] == before.audit["split_hash"]
+        assert "6,529 videos stay where they were, 0 new" in describe(after)[0]
+
+    def test_without_an_earlier_split_nothing_changes(self, celeb_v2):
+        assert split_corpus(celeb_v2).audit["split_hash"] == split_corpus(
+            celeb_v2, asked_anew=True).audit["split_hash"]
+
+    def test_two_clips_more_move_nobody_and_are_dealt_out(self):
+        index = singles(12, 12)
+        new = [row("real/new.mp4", 0, "folders"), row("fake/new.mp4", 1, "folders", "fake")]
+        anew = parts_of(split_corpus(pd.concat([index, pd.DataFrame(new)], ignore_index=True)))
+        before, after = self.grown(index, new)
+        assert any(anew[video] != part for video, part in parts_of(before).items())  # so that keeping does something
+        assert {parts_of(after)[entry["video_id"]] for entry in new} <= {"train", "val", "test"}
+        assert "24 videos stay where they were, 2 new" in describe(after)[0]
+
+    def test_many_new_clips_fill_the_parts_that_lack_most(self):
+        _, after = self.grown(singles(20, 20), [row(f"fake/more {n}.mp4", 1, "folders", "fake") for n in range(80)])
+        assert counts(after, "fake") == (60, 20, 20)
+
+    def test_a_corpus_that_doubled_by_people_keeps_its_shares_and_shares_nobody(self, celeb_v2):
+        half = celeb_v2[celeb_v2["target_id"].str.startswith("yt") | celeb_v2["video_id"].str.contains("_000[0-4]")]
+        before = split_corpus(half)
+        after = split_corpus(celeb_v2, earlier=keep(before))
+        assert nothing_shared(after) and after.audit["dealt"]["n_new"] == len(celeb_v2) - len(half)
+        assert all(parts_of(after)[video] == part for video, part in parts_of(before).items())
+
+    def test_a_new_clip_of_known_people_goes_where_they_are(self):
+        index = swaps((0, 1), (2, 3), (4, 5), (6, 7), (8, 9))
+        new = celeb(["Celeb-real/id2_0009.mp4", "Celeb-synthesis/id2_id3_0009.mp4"], {}).rows
+        before, after = self.grown(index, new)
+        part = parts_of(before)["Celeb-real/id2_0000.mp4"]
+        assert {parts_of(after)[entry["video_id"]] for entry in new} == {part} and nothing_shared(after)
+
+    def test_new_people_tied_to_one_part_join_it(self):
+        index = swaps((0, 1), (2, 3), (4, 5), (6, 7), (8, 9))
+        kinds = "real/id20", "synthesis/id20_id21", "synthesis/id21_id2", "real/id21"
+        new = celeb([f"Celeb-{kind}_0009.mp4" for kind in kinds], {}).rows
+        before, after = self.grown(index, new)
+        part = parts_of(before)["Celeb-real/id2_0000.mp4"]
+        assert {parts_of(after)[entry["video_id"]] for entry in new} == {part} and not after.audit["left_out"]
+
+    def test_a_new_clip_that_ties_two_parts_together_is_left_out_and_named(self):
+        index = swaps((0, 1), (2, 3), (4, 5), (6, 7), (8, 9))
+        known = parts_of(split_corpus(index))
+        a, b = (next(n for n in range(10) if known[f"Celeb-real/id{n}_0000.mp4"] == part) for part in ("train", "test"))
+        tie = celeb([f"Celeb-real/id{a}_0009.mp4", f"Celeb-synthesis/id{a}_id{b}_0009.mp4"], {}).rows
+        _, after = self.grown(index, tie)
+        name = f"Celeb-synthesis/id{a}_id{b}_0009.mp4"
+        assert after.audit["left_out"] == after.audit["dropped"] == [name] and nothing_shared(after)
+        assert any(f"1 new clip ties two parts together: left out ({name})" in line for line in describe(after))
+
+    def test_source_videos_keep_their_new_fakes(self):
+        index = pd.DataFrame([row(f"{i}.mp4", 0, "DFDC") for i in range(20)]
+                             + [row(f"{i}_0.mp4", 1, "DFDC", "DFDC", original=f"{i}.mp4") for i in range(20)])
+        new = [row(f"{i}_1.mp4", 1, "DFDC", "DFDC", original=f"{i}.mp4") for i in range(20)]
+        before, after = self.grown(index, new)
+        assert all(parts_of(after)[f"{i}_1.mp4"] == parts_of(before)[f"{i}.mp4"] for i in range(20))
+
+    def test_given_parts_keep_the_validation_that_was_carved_out(self):
+        def pictures(n):
+            return pd.DataFrame([row(f"{part}/{kind}/{i:03d}.jpg", label, "images", official=part)
+                                 for part in ("train", "test") for label, kind in enumerate(("real", "fake"))
+                                 for i in range(n)])
+        before = split_corpus(pictures(20))
+        after = split_corpus(pictures(30), earlier=keep(before))
+        assert all(parts_of(after)[name] == part for name, part in parts_of(before).items())
+        assert after.audit["parts"]["val"]["videos"] > before.audit["parts"]["val"]["videos"]
+
+    @pytest.mark.parametrize("options, why", [(SplitOptions(split_seed=1), "split_seed was 0, now 1"),
+                                              (SplitOptions(val=0.1), "val was 0.2, now 0.1")])
+    def test_other_options_deal_anew_and_say_so(self, options, why):
+        before = split_corpus(singles(20, 20))
+        after = split_corpus(singles(20, 20), options, earlier=keep(before))
+        assert after.audit["split_hash"] == split_corpus(singles(20, 20), options).audit["split_hash"]
+        assert f"all dealt anew: {why}" in describe(after)[0]
+
+    def test_a_corpus_that_tells_more_than_before_is_dealt_anew(self):
+        before = split_corpus(singles(20, 20))
+        more = pd.concat([singles(20, 20), pd.DataFrame([row(f"fake/of {i}.mp4", 1, "folders", "fake",
+                                                             original=f"real/{i}.mp4") for i in range(20)])])
+        after = split_corpus(more, earlier=keep(before))
+        assert after.audit["rule"] == "source" and "tells what a split by source keeps together" in describe(after)[0]
+
+    def test_a_part_that_lost_a_class_is_an_error_that_says_what_to_do(self):
+        before = split_corpus(singles(20, 20))
+        left = [name for name, part in parts_of(before).items() if part != "test" or name.startswith("real")]
+        index = singles(20, 20)
+        with pytest.raises(SplitError, match="test has no fakes .*SPLIT=new"):
+            split_corpus(index[index["video_id"].isin(left)], earlier=keep(before))
+
+    def test_the_command_keeps_or_deals_anew(self, tmp_path, capsys):
+        RunRecord(tmp_path).write()
+        for n, flags, said in ((12, [], "all dealt anew: there was no split before"),
+                               (13, [], "24 videos stay where they were, 2 new"),
+                               (13, ["--split", "new"], "all dealt anew: asked for (SPLIT=new)"),
+                               (14, [], "26 videos stay where they were, 2 new"),
+                               (14, ["--split", "new"], "all dealt anew: asked for (SPLIT=new)")):
+            write_table(tmp_path / "index.csv", singles(n, n), INDEX)
+            assert main(["--out", str(tmp_path), *flags]) == 0
+            assert said in capsys.readouterr().out
+            assert json.loads((tmp_path / "split.json").read_text())["dealt"]["how"] == ("kept" if "stay" in said else
+                                                                                         "anew")
+
+
+class TestCopies:
+    SAME = Copies({"real/5.mp4": "real/1.mp4", "fake/7.mp4": "fake/2.mp4"})
+
+    def test_by_video_copies_and_near_copies_are_kept_together(self):
+        copies = Copies(self.SAME.same, {**self.SAME.same, "real/9.mp4": "real/3.mp4"})
+        for seed in range(8):
+            split = split_corpus(singles(12, 12), SplitOptions(split_seed=seed), copies)
+            part = parts_of(split)
+            assert all(part[copy] == part[first] != "dropped" for copy, first in copies.near.items())
+            assert set(split.audit["near_copies_across"].values()) == {0}
+
+    def test_by_people_the_copy_in_the_weaker_part_is_dropped(self):
+        index = swaps((0, 1), (2, 3), (4, 5), (6, 7), (8, 9))
+        part = parts_of(split_corpus(index))
+        reals = [f"Celeb-real/id{n}_0000.mp4" for n in range(10)]
+        test, train = (next(name for name in reals if part[name] == wanted) for wanted in ("test", "train"))
+        first, copy = sorted((test, train))
+        split = split_corpus(index, SplitOptions(), Copies({copy: first}))
+        assert split.audit["dropped"] == [train] and parts_of(split)[test] == "test"
+        near = split_corpus(index, SplitOptions(), Copies({}, {copy: first}))
+        assert near.audit["dropped"] == [] and near.audit["near_copies_across"]["test/train+val"] == 1
+        assert any("1 files of one part have a near-copy in another" in line for line in near.audit["warnings"])
+
+    def test_by_source_the_fakes_of_a_copied_real_stay_with_those_of_the_first(self):
+        index = pd.DataFrame([row(f"{i:02d}.mp4", 0, "DFDC") for i in range(20)]
+                             + [row(f"{i:02d}_0.mp4", 1, "DFDC", "DFDC", original=f"{i:02d}.mp4") for i in range(20)])
+        for seed in range(5):
+            part = parts_of(split_corpus(index, SplitOptions(split_seed=seed), Copies({"11.mp4": "03.mp4"})))
+            assert part["11_0.mp4"] == part["03_0.mp4"] == part["11.mp4"] == part["03.mp4"] != "dropped"
+
+    def test_copies_labelled_real_and_fake_are_dropped_everywhere(self):
+        split = split_corpus(singles(12, 12), SplitOptions(), Copies({"real/5.mp4": "fake/1.mp4"}))
+        assert split.audit["dropped"] == ["fake/1.mp4", "real/5.mp4"]
+
+    def test_a_new_copy_of_a_known_clip_goes_where_that_is(self):
+        before = split_corpus(singles(12, 12))
+        new = [row(f"real/copy of {n}.mp4", 0, "folders") for n in range(12)]
+        copies = Copies({f"real/copy of {n}.mp4": f"real/{n}.mp4" for n in range(12)})
+        after = split_corpus(pd.concat([singles(12, 12), pd.DataFrame(new)]), SplitOptions(), copies, keep(before))
+        part = parts_of(after)
+        assert all(part[f"real/copy of {n}.mp4"] == part[f"real/{n}.mp4"] for n in range(12))
+
+    def test_both_tables_are_read_and_copies_of_copies_are_one_group(self, tmp_path):
+        (tmp_path / "faces").mkdir()
+        write_table(tmp_path / "copies.csv", [{"video_id": "b", "same_as": "a", "how": "bytes"}], COPIES)
+        write_table(tmp_path / "faces/copies.csv", [{"video_id": "c", "same_as": "b", "how": "samples"},
+                                                    {"video_id": "d", "same_as": "c", "how": "near"}], COPIES)
+        assert read_copies(tmp_path / "index.csv") == Copies({"b": "a", "c": "a"}, {"b": "a", "c": "a", "d": "a"})

@@ -6,7 +6,6 @@ import os
 
 import pytest
 
-from extract import corpus as module
 from extract.corpus import find_corpus, grouping, main
 from extract.layouts import dfdc
 from extract.layouts.celebdf import celeb
@@ -344,7 +343,7 @@ class TestErrors:
                 raise PermissionError(13, "Permission denied", str(path))
             return real_scandir(path)
 
-        monkeypatch.setattr(module.os, "scandir", locked)
+        monkeypatch.setattr(os, "scandir", locked)
         assert f"{tmp_path / 'fake'} cannot be read" in self.one_line(capsys, tmp_path)
 
 

@@ -35,7 +35,8 @@ def some(demo_corpus, tmp_path):
 
 
 def extract(root, index, out, every=1.0, **options):
-    return run.extract_corpus(root, read_table(index, INDEX), out, FrameOptions(every=every), FaceOptions(),
+    return run.extract_corpus(root, read_table(index, INDEX), out, FrameOptions(every=every, min_frames=1),
+                              FaceOptions(),
                               run.RunOptions(**{"workers": 0, "device": "cpu", **options}))
 
 
@@ -131,10 +132,10 @@ def test_what_raises_on_one_video_loses_only_that_one_and_it_is_tried_again(some
     root, index, out = some
     whole = video.extract_video
 
-    def sometimes(path, *rest):
+    def sometimes(path, *rest, **more):
         if path.name == "one.mp4":
             raise error
-        return whole(path, *rest)
+        return whole(path, *rest, **more)
 
     monkeypatch.setattr(video, "extract_video", sometimes)
     assert extract(root, index, out) == {"ok": 2, "unreadable": 3, "error": 1}
@@ -239,7 +240,7 @@ def test_progress_tells_frames_a_second_and_what_they_are_spent_on(capsys):
         bar.add({"video": {"status": "ok", "n_read": 4}}, {"decode": 1.0, "detect": 2.5, "write": 0.5})
         bar.add({"video": {"status": "no_face", "n_read": 4}}, {"decode": 1.0, "detect": 2.5, "write": 0.5})
     said = capsys.readouterr().err
-    assert "1 videos are there already, 2 to do" in said and "2/2" in said and "1 no_face" in said
+    assert "1 videos are there already, 2 to do" in said and "2 of 2 videos" in said and "1 no_face" in said
     assert bar.speed().endswith("frames/s, decode 25 %, detect 62 %, write 12 %")
 
 
@@ -254,7 +255,7 @@ def test_boxes_of_a_real_are_reused_for_a_fake_that_fits_after_a_kill_too(demo_c
         assert corpus.main(["--out", str(tmp_path / name), "--corpus", str(root)]) == 0
     command = ["--every", "1", "--workers", "0", "--device", "cpu", "--out"]
     assert run.main([*command, str(tmp_path / "reused"), "--reuse-boxes"]) == 0
-    assert "reused in 2 of 4 frames of 1 fakes (50% of their detection saved); 0 fakes" in capsys.readouterr().out
+    assert "reused in 3 of 5 frames of 1 fakes (60% of their detection saved); 0 fakes" in capsys.readouterr().out
     assert run.main([*command, str(tmp_path / "detected")]) == 0
     # The real's boxes are in hundredths of a pixel: crops may differ by a rounding, boxes do not.
     reused, detected = (tmp_path / name / "faces" for name in ("reused", "detected"))
@@ -265,7 +266,7 @@ def test_boxes_of_a_real_are_reused_for_a_fake_that_fits_after_a_kill_too(demo_c
     (reused / "videos.csv").unlink()
     capsys.readouterr()
     assert run.main([*command, str(tmp_path / "reused"), "--reuse-boxes"]) == 0
-    assert "reused in 2 of 4 frames" in capsys.readouterr().out and tables(reused) == before
+    assert "reused in 3 of 5 frames" in capsys.readouterr().out and tables(reused) == before
     # Without the option nothing of this is kept.
     run.main([*command, str(tmp_path / "reused"), "--no-reuse-boxes"])
     assert "videos are there already" not in capsys.readouterr().err
@@ -274,3 +275,57 @@ def test_boxes_of_a_real_are_reused_for_a_fake_that_fits_after_a_kill_too(demo_c
 def test_reused_boxes_and_shards_are_not_to_be_had_together():
     with pytest.raises(ValueError, match="without shard"):
         run.RunOptions(reuse_boxes=True, shard="1/2")
+
+
+def test_a_corpus_that_is_unplugged_goes_on_with_its_crops_and_says_so(some, capsys):
+    root, index, out = some
+    extract(root, index, out)
+    before = tables(out)
+    root.rename(root.with_name("unplugged"))
+    with run.Progress() as progress:
+        progress.start(0, 6, "video", 6)
+    assert "6 videos are not where the corpus was: going on with the crops" in capsys.readouterr().err
+    assert extract(root, index, out) == {"ok": 3, "unreadable": 3} and tables(out) == before
+    root.mkdir()  # a mount point without its disk
+    assert extract(root, index, out) == {"ok": 3, "unreadable": 3} and tables(out) == before
+
+
+def test_what_was_not_extracted_before_the_corpus_was_unplugged_is_an_error_that_is_tried_again(some):
+    root, index, out = some
+    extract(root, index, out)
+    shutil.rmtree(out / "real" / "one.mp4")
+    root.rename(root.with_name("unplugged"))
+    assert extract(root, index, out) == {"ok": 2, "unreadable": 3, "error": 1}
+    videos = read_table(out / "videos.csv", VIDEOS).set_index("video_id")
+    assert "the corpus is not at" in videos.loc["real/one.mp4", "reason"]
+    root.with_name("unplugged").rename(root)
+    assert extract(root, index, out) == {"ok": 3, "unreadable": 3}
+
+
+def test_an_unplugged_corpus_of_which_nothing_was_extracted_is_an_error_that_says_what_to_do(some):
+    root, index, out = some
+    root.rename(root.with_name("unplugged"))
+    with pytest.raises(PipelineError, match="plug the corpus in"):
+        extract(root, index, out)
+
+
+def test_crops_of_another_way_of_sampling_are_made_again(some, monkeypatch):
+    root, index, out = some
+    extract(root, index, out)
+    before = (out / "real" / "one.mp4" / "row.json").stat().st_ino
+    monkeypatch.setattr(run, "SAMPLING", run.SAMPLING + 1)
+    extract(root, index, out)
+    assert (out / "real" / "one.mp4" / "row.json").stat().st_ino != before
+
+
+def test_an_error_that_ends_the_run_names_its_clip(some, monkeypatch):
+    from extract import video
+    from pipeline.errors import OutOfMemoryError
+
+    def full(path, *rest, **more):
+        raise OutOfMemoryError("the GPU has no room for a frame: try DEVICE=cpu")
+
+    monkeypatch.setattr(video, "extract_video", full)
+    root, index, out = some
+    with pytest.raises(OutOfMemoryError, match=r"^(real|fake)/.*\.mp4: the GPU has no room for a frame: try DEVICE="):
+        extract(root, index, out)

@@ -3,7 +3,7 @@ import pytest
 
 from extract import video
 from extract.decoding.sampling import FrameOptions
-from extract.faces.detector import Detector, Face, FaceOptions, overlap
+from extract.faces.detector import Detector, Face, FaceOptions, WholeFrame, overlap
 from extract.video import CHECK, Known, extract_video, known_faces
 from tests.clips import write_clip
 
@@ -204,3 +204,12 @@ def test_of_a_crowd_so_many_faces_are_cropped_as_fit_into_memory(tmp_path, monke
     assert sorted(found.others) == [(frame, face) for frame in range(8) for face in range(1, 6)]
     assert len(found.faces) == 8 * video.MOST_FACES
     assert not extract_video(path, Crowd(), FrameOptions(every=.5)).others
+
+
+def test_no_decoded_frame_stays_in_memory(demo_corpus):
+    """PyAV's frames are parts of cycles: kept until Python looks for those, they are 20 MB of every 720p clip."""
+    import gc
+
+    clip = sorted((demo_corpus / "Celeb-real").iterdir())[0]
+    extract_video(clip, WholeFrame(FaceOptions()), FrameOptions(every=1))
+    assert not [thing for thing in gc.get_objects() if type(thing).__name__ == "VideoFrame"]

@@ -41,7 +41,8 @@ def run_folder(out: Path, n: int = 48, failed: int = 2, methods=("FaceSwap", "Ne
         bad = i < failed
         row = {"video_id": (names or {}).get(i, f"{'fake' if label else 'real'}/{i:03d}.mp4"), "label": label,
                "dataset": "Celeb-DF-v2", "method": methods[i // 2 % len(methods)] if label else "", "target_id": "",
-               "source_id": "", "original": "", "official": "", "part": "test", "group": f"id{i // 2 % n_groups}",
+               "source_id": "", "original": "", "official": "", "modality": "video", "part": "test",
+               "group": f"id{i // 2 % n_groups}",
                "status": "no_face" if bad else "ok", "reason": "no face in 5 frames" if bad else "", "n_asked": 5,
                "n_read": 5, "n_faces": 0 if bad else 4, "width_px": 640, "height_px": 360, "duration_s": 13.0,
                "score": np.nan if bad else scores.mean(),

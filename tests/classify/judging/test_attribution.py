@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import torch
 
-from classify.judging.attribution import LEAST_PLACES, coloured, heat_maps, most, pick_layer
+from classify.judging.attribution import coloured, heat_maps, most
+from classify.judging.gradients import LEAST_PLACES, pick_layer
 from classify.models.network import Ensemble, build
 from classify.models.options import ModelOptions
 

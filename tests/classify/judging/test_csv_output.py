@@ -217,3 +217,28 @@ def test_pictures_make_a_table_too(demo_run, tmp_path, capsys):
     said = capsys.readouterr()
     assert status == 1 and "3 pictures" in said.out and "1 could not be read" in said.out and "b.png" in said.err
     assert "pictures called FAKE" in said.out
+
+
+def test_the_absolute_and_the_relative_path_of_a_clip_are_one_row(folder, tmp_path, monkeypatch):
+    [path] = folder("real.mp4")
+    monkeypatch.chdir(tmp_path)
+    asked, rows = judged(["real.mp4", path, "./real.mp4"], tmp_path / "out.csv")
+    assert asked == ["real.mp4"] and [row["path"] for row in rows] == ["real.mp4"]
+    assert judged([path], tmp_path / "out.csv")[0] == []  # nor does a later run judge it again
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 2
+
+
+def test_recall_counts_a_found_fake_by_the_rule_of_an_index(folder, tmp_path):
+    names = ["fake/LivePortrait/a fake.mp4", "fake/original/b fake.mp4", "fake/Deep-Live-Cam/c fake.mp4",
+             "real/Ai Weiwei/d real.mp4"]
+    _, rows = judged(folder(*names), tmp_path / "out.csv")
+    lines = recall_lines(rows, labels_below([str(tmp_path)]), "clip")
+    assert [line.split()[0] for line in lines[1:4]] == ["Deep-Live-Cam", "LivePortrait", "fake"]
+    assert all("1 of    1" in line for line in lines[1:4]) and "0 of    1" in lines[-1]
+
+
+def test_pictures_judged_one_by_one_have_labels_though_an_index_would_group_them(folder, tmp_path):
+    names = [f"{kind}/v1/{n}.png" for kind in ("real", "fake") for n in range(3)]
+    known = labels_below([str(tmp_path)], "picture") if folder(*names) else {}
+    assert {os.path.relpath(path, tmp_path): label for path, (label, _) in known.items()} == {
+        name: int(name.startswith("fake")) for name in names}

@@ -3,7 +3,9 @@ import copy
 import hashlib
 import json
 import math
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from classify.judging import aggregate
 from classify.models import card as cards
 from classify.models import shipped
+from classify.models.load import load_model
 from classify.models.network import build, load_checkpoint, save_checkpoint
 from classify.models.options import ModelOptions
 from classify.release import pin
@@ -20,6 +23,7 @@ from classify.video import SHIPPED
 from pipeline.errors import CheckpointError
 from tests.cards import JUDGING
 
+WEIGHTS = SHIPPED.with_suffix(".safetensors")
 BAND = {"low": .2, "high": .5, "slope": 1.0, "offset": 0.0}
 WRONG = [None, [], {}, "x", True, -1, 1e9, math.nan, math.inf, "MISSING"]
 # What is no mistake in a field: an option that is left out, or that may be so.
@@ -124,18 +128,19 @@ def test_weights_that_are_no_numbers_are_refused_even_under_their_own_name(tmp_p
 
 def test_the_shipped_detector_is_the_file_whose_digest_stands_in_the_code():
     """Where it fails: `python -m classify.release.pin`, then commit both files."""
-    named = shipped.MODEL_ID, shipped.SHA256
-    assert named == (read(SHIPPED)["model_id"], hashlib.sha256(SHIPPED.read_bytes()).hexdigest()), (
+    found = {suffix: hashlib.sha256(SHIPPED.with_suffix(suffix).read_bytes()).hexdigest() for suffix in shipped.SHA256}
+    assert found == shipped.SHA256 and cards.read_card(SHIPPED, pinned=False)["model_id"] == shipped.MODEL_ID, (
         "another detector lies here: run `.venv/bin/python -m classify.release.pin` and commit its change of "
-        "classify/models/shipped.py with the detector")
-    load_checkpoint(SHIPPED)
+        "classify/models/shipped.py with the detector's files")
+    load_model(SHIPPED, "cpu")
+    load_checkpoint(WEIGHTS)
 
 
 def test_a_file_that_claims_to_be_the_shipped_detector_is_refused(tmp_path, capsys):
     from classify import video
 
-    card = {**read(SHIPPED), "threshold": .999}  # its weights are the detector's, its verdicts are not
-    path = with_card(SHIPPED, tmp_path / "t.safetensors", card)
+    card = {**read(WEIGHTS), "threshold": .999}  # its weights are the detector's, its verdicts are not
+    path = with_card(WEIGHTS, tmp_path / "t.safetensors", card)
     assert video.main([__file__, "--model", str(path)]) == 1
     assert "the shipped detector, and is another file" in capsys.readouterr().err
     assert cards.read_card(path, pinned=False)["threshold"] == .999
@@ -144,11 +149,14 @@ def test_a_file_that_claims_to_be_the_shipped_detector_is_refused(tmp_path, caps
 def test_pinning_writes_name_and_digest_into_the_code(made, tmp_path):
     code = tmp_path / "shipped.py"
     shutil.copy(shipped.__file__, code)
-    found = pin.pin(made, code)
-    assert found == (read(made)["model_id"], hashlib.sha256(made.read_bytes()).hexdigest())
-    values: dict = {}
-    exec(code.read_text(), values)
-    assert (values["MODEL_ID"], values["SHA256"]) == found
+    code.write_text(re.sub("[0-9a-f]{64}", "f" * 64, code.read_text()).replace(shipped.MODEL_ID, "other-1"))
+    assert pin.pin(SHIPPED, code) == shipped.SHA256
+    assert code.read_text() == Path(shipped.__file__).read_text()
+    shutil.copy(WEIGHTS, tmp_path / "a.safetensors")
+    shutil.copy(SHIPPED, tmp_path / "a.onnx")
+    shutil.copy(made, tmp_path / "a.safetensors")
+    with pytest.raises(CheckpointError, match="export the one from the other"):
+        pin.pin(tmp_path / "a.onnx", code)
 
 
 def test_the_card_knows_every_aggregation():

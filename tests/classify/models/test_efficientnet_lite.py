@@ -11,8 +11,8 @@ from classify.models.options import ModelOptions
 from tests.cards import JUDGING
 
 # What would cost a command that judges one clip a tenth of a second or more.
-HEAVY = ("torchvision", "timm", "torch._dynamo", "torch._inductor", "sympy", "facenet_pytorch", "captum", "lightning",
-         "tensorboard", "pandas", "pyarrow", "sklearn", "scipy", "matplotlib", "jinja2", "keras", "huggingface_hub")
+HEAVY = ("torch", "torchvision", "timm", "sympy", "facenet_pytorch", "lightning", "tensorboard", "onnx", "safetensors",
+         "pandas", "pyarrow", "sklearn", "scipy", "matplotlib", "jinja2", "keras", "huggingface_hub")
 
 
 @pytest.fixture(params=["tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2"])

@@ -65,7 +65,8 @@ def test_it_can_be_trained_on_and_tells_the_numbers_before_and_after(demo_run, c
 
     out = tmp_path / "out"
     shutil.copytree(demo_run, out, ignore=shutil.ignore_patterns("model", "report", "packed"))
-    assert train.main(["--out", str(out), "--begin", str(SHIPPED), "--epochs", "1", "--device", "cpu"]) == 0
+    begin = str(SHIPPED.with_suffix(".safetensors"))
+    assert train.main(["--out", str(out), "--begin", begin, "--epochs", "1", "--device", "cpu"]) == 0
     assert "before, " in capsys.readouterr().out
     card = read_card(out / "model" / "model.safetensors")
     assert card["calibration"] is None and card["calibrated_on"] is None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract.decoding.image import read_picture, whole_square
+from extract.decoding.image import Still, read_picture, whole_square
 from extract.decoding.media import limits
 from pipeline.errors import VideoError
 
@@ -98,6 +98,57 @@ def test_what_is_no_picture_says_so(blocks, tmp_path):
     for name, why in (("missing.jpg", "no such file"), ("folder.jpg", "not a file")):
         with pytest.raises(VideoError, match=why):
             read_picture(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind, options", [("PNG", {}), ("JPEG", {}), ("WEBP", {}), ("WEBP", {"lossless": True}),
+                                           ("BMP", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}),
+                                           ("GIF", {})])
+def test_a_picture_that_lost_its_end_is_damaged_in_every_format_and_every_time_it_is_read(tmp_path, kind, options):
+    noisy = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # reading EXIF decodes a PNG, and swallows what that raises
+    Image.fromarray(noisy).save(tmp_path / "whole.x", format=kind, exif=exif, **options)
+    whole = (tmp_path / "whole.x").read_bytes()
+    for share in (3, 6, 9):
+        (tmp_path / "cut.x").write_bytes(whole[:len(whole) * share // 10])
+        for read in (read_picture, Still):
+            with pytest.raises(VideoError):
+                read(tmp_path / "cut.x")
+
+
+@pytest.mark.parametrize("kind, options", [("PNG", {}), ("GIF", {}), ("TIFF", {"compression": "tiff_deflate"}),
+                                           ("TIFF", {"compression": "tiff_lzw"})])
+def test_a_hole_is_damage_where_the_format_can_tell(tmp_path, kind, options):
+    """BMP, JPEG and WebP have no checksum: there a hole may decode to other pixels, and nobody can know."""
+    noisy = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    Image.fromarray(noisy).save(tmp_path / "hole.x", format=kind, **options)
+    data = bytearray((tmp_path / "hole.x").read_bytes())
+    data[len(data) // 3:len(data) // 2] = bytes(len(data) // 2 - len(data) // 3)
+    (tmp_path / "hole.x").write_bytes(data)
+    with pytest.raises(VideoError, match="damaged"):
+        read_picture(tmp_path / "hole.x")
+
+
+def test_a_png_with_a_hole_is_an_error_for_the_command_and_a_row_without_a_crop_in_a_corpus(shared, tmp_path, capsys):
+    import shutil
+
+    from classify import image
+    from extract import corpus, run
+    from pipeline.tables import FACES, VIDEOS, read_table
+
+    hole = shared("cases", "hole.png")
+    assert image.main([str(hole)]) == 1
+    said = capsys.readouterr()
+    assert "hole.png" in said.err and "damaged" in said.err and "REAL" not in said.out + said.err
+    for kind in ("real", "fake"):
+        (tmp_path / "c" / kind).mkdir(parents=True)
+        Image.new("RGB", (40, 40), "green").save(tmp_path / "c" / kind / "sound.png")
+    shutil.copy(hole, tmp_path / "c" / "real")
+    assert corpus.main(["--corpus", str(tmp_path / "c"), "--out", str(tmp_path / "out")]) == 0
+    assert run.main(["--out", str(tmp_path / "out"), "--workers", "0"]) == 0
+    videos = read_table(tmp_path / "out/faces/videos.csv", VIDEOS).set_index("video_id")
+    assert videos.loc["real/hole.png", "status"] == "unreadable" and (videos["status"] == "ok").sum() == 2
+    assert "real/hole.png" not in set(read_table(tmp_path / "out/faces/faces.csv", FACES)["video_id"])
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path):

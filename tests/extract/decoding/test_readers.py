@@ -36,7 +36,7 @@ def write(path, codec, times=CONSTANT, gop=12, b_frames=0, options=None, **more)
 
 
 def sampled(path, **options):
-    clip = Clip(path, FrameOptions(**options))
+    clip = Clip(path, FrameOptions(**{"min_frames": 1, **options}))
     return clip, list(clip.frames())
 
 
@@ -45,7 +45,7 @@ def numbers(path, **options):
 
 
 def expected(times_s, **options):
-    return frames_at(times_s, time_marks(times_s[-1], FrameOptions(**options)))
+    return frames_at(times_s, time_marks(times_s[-1], FrameOptions(**{"min_frames": 1, **options})))
 
 
 @READERS

@@ -4,7 +4,7 @@ import random
 import numpy as np
 import pytest
 
-from extract.faces.tracks import ABSENT, face_colours, set_tracks
+from extract.faces.tracks import ABSENT, cheapest_pairs, face_colours, set_tracks
 
 
 def row(frame, x, y=200.0, length=100.0):
@@ -143,3 +143,15 @@ def test_real_people_of_two_clips_side_by_side_are_two_pure_tracks(kind, people,
                 truth.append(who)
         numbers = tracks_of(rows, looks)
         assert len(set(zip(numbers, truth))) == len(set(numbers)) == 2
+
+
+def test_pairs_are_the_cheapest_that_scipy_finds():
+    from scipy.optimize import linear_sum_assignment
+
+    draw = np.random.default_rng(0)
+    for _ in range(500):
+        costs = draw.random(draw.integers(1, 7, 2))
+        costs[draw.random(costs.shape) < .3] = 1e6
+        rows, columns = zip(*cheapest_pairs(costs))
+        assert len(rows) == min(costs.shape) == len(set(rows)) == len(set(columns))
+        assert costs[rows, columns].sum() == pytest.approx(costs[linear_sum_assignment(costs)].sum())

@@ -11,10 +11,11 @@ from PIL import Image
 
 from data import split
 from data.split import SplitOptions, split_corpus
+from data.splitting.duplicates import Copies
 from extract import corpus, run
 from extract.corpus import find_corpus, same_content
 from extract.layouts.base import row
-from extract.layouts.image_folders import copies, images
+from extract.layouts.class_folders import class_folders
 from pipeline.errors import CorpusError, SplitError
 from pipeline.tables import FACES, INDEX, SPLIT, VIDEOS, read_table
 
@@ -28,6 +29,10 @@ def plant(root, *names):
 
 def told(names):
     return {entry["video_id"]: (entry["label"], entry["official"]) for entry in images(names).rows}
+
+
+def images(names):
+    return class_folders(dict.fromkeys(names, "image"))
 
 
 def cifake(root: Path, n_train=10, n_test=4, px=32) -> Path:
@@ -64,7 +69,7 @@ def test_three_parts_keep_their_names_and_pictures_without_a_label_are_counted()
     names = [f"{part}/{kind}/a.png" for part in ("train", "valid", "test") for kind in ("real", "fake")]
     found = images(names + ["readme.png"])
     assert {entry["official"] for entry in found.rows} == {"train", "val", "test"} and len(found.rows) == 6
-    assert found.notes == ["1 picture left out: below no folder called real or fake (e.g. readme.png)"]
+    assert found.notes == ["1 picture left out: below no folder called real or fake (1 in the corpus itself)"]
 
 
 def test_one_stem_with_two_suffixes_is_two_pictures(tmp_path):
@@ -84,7 +89,7 @@ def test_videos_win_over_pictures_and_the_note_says_so(tmp_path):
     plant(tmp_path, "real/a.mp4", "fake/b.mp4", "real/thumb.jpg")
     found = find_corpus(tmp_path)
     assert [entry["video_id"] for entry in found.rows] == ["fake/b.mp4", "real/a.mp4"]
-    assert "1 picture beside the videos: not looked at" in found.notes
+    assert "1 picture beside the videos: not looked at (e.g. real/thumb.jpg)" in found.notes
 
 
 def test_pictures_in_no_known_folders_are_an_error(tmp_path):
@@ -102,17 +107,6 @@ def test_a_table_of_pictures_is_a_corpus_of_pictures(tmp_path):
 
 
 class TestCopies:
-    def test_files_are_copies_when_all_bytes_are_the_same(self, tmp_path):
-        long = bytes(range(256)) * 40
-        for name, content in {"b": long, "a": long, "tail": b"x" + long[1:], "size": long + b"x", "c": b"1", "d": b"1",
-                              "e": b"2", "f": long}.items():
-            (tmp_path / name).write_bytes(content)
-        assert copies(tmp_path, [p.name for p in tmp_path.iterdir()]) == {"b": "a", "f": "a", "d": "c"}
-
-    def test_a_file_that_is_gone_is_nobodys_copy(self, tmp_path):
-        plant(tmp_path, "a")
-        assert copies(tmp_path, ["a", "gone"]) == {}
-
     def test_copies_across_parts_and_labels_are_told_with_an_example(self, tmp_path):
         plant(tmp_path, *(f"{part}/{kind}/{n}.jpg" for part in ("train", "test") for kind in ("real", "fake")
                           for n in range(3)))
@@ -129,7 +123,7 @@ class TestCopies:
 class TestSplit:
     @staticmethod
     def index(**sizes):
-        return pd.DataFrame([row(f"{part}/{kind}/{n:03d}.jpg", label, "images", official=part)
+        return pd.DataFrame([row(f"{part}/{kind}/{n:03d}.jpg", label, "images", official=part, modality="image")
                              for part, size in sizes.items() for label, kind in enumerate(("real", "fake"))
                              for n in range(size)])
 
@@ -156,7 +150,7 @@ class TestSplit:
     def test_copies_leave_the_weaker_part_and_copies_with_two_labels_leave_all(self):
         same_as = {"train/real/001.jpg": "test/real/001.jpg", "val/real/000.jpg": "test/real/002.jpg",
                    "train/real/002.jpg": "train/fake/005.jpg", "train/fake/001.jpg": "train/fake/000.jpg"}
-        found = split_corpus(self.index(train=8, val=3, test=4), SplitOptions(), same_as)
+        found = split_corpus(self.index(train=8, val=3, test=4), SplitOptions(), Copies(same_as))
         parts = self.parts(found)
         assert found.audit["dropped"] == ["train/fake/005.jpg", "train/real/001.jpg", "train/real/002.jpg",
                                           "val/real/000.jpg"]
@@ -167,19 +161,19 @@ class TestSplit:
         assert any("2 have a copy with the other label" in note for note in found.audit["notes"])
 
     def test_a_split_of_our_own_never_divides_copies(self):
-        names = [row(f"{kind}/{n:03d}.jpg", label, "images") for label, kind in enumerate(("real", "fake"))
-                 for n in range(60)]
+        names = [row(f"{kind}/{n:03d}.jpg", label, "images", modality="image")
+                 for label, kind in enumerate(("real", "fake")) for n in range(60)]
         same_as = {f"{kind}/{n:03d}.jpg": f"{kind}/{n % 30:03d}.jpg" for kind in ("real", "fake")
                    for n in range(30, 60)}
         for seed in range(3):
-            found = split_corpus(pd.DataFrame(names), SplitOptions(split_seed=seed), same_as)
+            found = split_corpus(pd.DataFrame(names), SplitOptions(split_seed=seed), Copies(same_as))
             parts = self.parts(found)
             assert found.audit["rule"] == "video" and set(parts.values()) == {"train", "val", "test"}
             assert all(parts[name] == parts[first] for name, first in same_as.items())
 
     def test_the_official_list_of_videos_is_not_taken_by_itself(self):
         index = self.index(train=20, test=10)
-        index["video_id"] = index["video_id"].str.replace(".jpg", ".mp4")
+        index["video_id"], index["dataset"] = index["video_id"].str.replace(".jpg", ".mp4"), "Celeb-DF-v2"
         assert split_corpus(index).audit["rule"] == "video"
 
     def test_a_test_part_with_one_class_is_an_error(self):
@@ -268,7 +262,7 @@ class TestWhole:
         assert extracted(demo_corpus, tmp_path, "--crop", "whole", "--every", "2") == 0
         faces = read_table(tmp_path / "faces/faces.csv", FACES)
         boxes = faces[["x0", "y0", "x1", "y1"]].drop_duplicates()
-        assert len(faces) == 24 and boxes.values.tolist() == [[0, 0, 256, 192]]
+        assert len(faces) == 60 and boxes.values.tolist() == [[0, 0, 256, 192]]
         options = json.loads((tmp_path / "faces/options.json").read_text())
         assert options["crop"] == "whole" and "crop_folder" not in options
         crop = np.array(Image.open(tmp_path / "faces" / faces["crop"][0]))
@@ -299,4 +293,4 @@ def test_a_zip_of_pictures_goes_through_the_same_stages(tmp_path, capsys):
     assert extracted(tmp_path / "archive.zip", tmp_path / "out") == 0
     assert len(read_table(tmp_path / "out/index.csv", INDEX)) == 12
     options = json.loads((tmp_path / "out/faces/options.json").read_text())
-    assert options["crop_folder"] == str((tmp_path / "out/corpus/archive").resolve())
+    assert options["crop_folder"] == "corpus/archive"  # relative to OUT where it is inside
