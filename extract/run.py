@@ -17,12 +17,10 @@ import contextlib
 import functools
 import hashlib
 import json
-import math
-import re
 import shutil
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +29,11 @@ from extract.decoding.media import Limits, limits, set_limits
 from extract.decoding.sampling import SAMPLING, FrameOptions
 from extract.faces.detector import DETECTOR, FaceOptions, WholeFrame, make_cascade, pick_device
 from extract.layouts.base import thing_of
+from extract.options import RunOptions
 from extract.store import Store, sha256_of, stamps_below, store_at
 from pipeline import stages
 from pipeline.errors import PipelineError, VideoError, command, fail
-from pipeline.options import as_record, option
+from pipeline.options import as_record
 from pipeline.parallel import TimedOut, cpu_count, map_unordered, time_limit_of
 from pipeline.progress import progress_bar
 from pipeline.run_record import column
@@ -48,45 +47,13 @@ COPY_WORDS = {"samples": "show the same frames as another, whatever container an
 EMPTY_VIDEO = {"n_asked": 0, "n_read": 0, "n_faces": 0, "width_px": 0, "height_px": 0, "duration_s": 0.0}
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """How the work is done; on a CPU only reuse_boxes changes a result."""
-
-    workers: int | None = option(None, "worker processes, 0 for none (default: one per core; two more with a GPU)",
-                                 remembered=False)
-    device: str = option("auto", "where the detector runs: auto, cpu, cuda, cuda:1, mps", remembered=False)
-    shard: str | None = option(None, "i/n: do only the i-th of n parts of the videos and write no tables; a run "
-                                     "without it, after the n, finds them done and writes the tables",
-                               remembered=False)
-    retry_failed: bool = option(False, "try videos again that could not be read before", remembered=False)
-    verify: bool = option(False, "read all crops that are there already, and make those again that are damaged",
-                          remembered=False)
-    engine: str = option("local", "where the workers run: here, or on Ray (a cluster that RAY_ADDRESS names, "
-                                  "or one of this machine's cores)", choices=("local", "ray"), remembered=False)
-    time_limit: float = option(600.0, "seconds that one video may take, and 10 more for each MB of it; beyond, its "
-                                      "worker is replaced and its row has the status timeout", remembered=False)
-    reuse_boxes: bool = option(False, "take the boxes of a real for its fakes, checked on every third frame")
-
-    def __post_init__(self) -> None:
-        if self.reuse_boxes and self.shard:
-            raise ValueError("reuse_boxes needs a fake and its real in one run: give it without shard")
-        if self.workers is not None and self.workers < 0:
-            raise ValueError(f"workers must be 0 or more, got {self.workers}")
-        if not 0 < self.time_limit < math.inf:
-            raise ValueError(f"time_limit must be more than 0 seconds, got {self.time_limit}")
-        if self.shard is not None:
-            match = re.fullmatch(r"(\d+)/(\d+)", self.shard)
-            if not match or not 1 <= int(match[1]) <= int(match[2]):
-                raise ValueError(f"shard must be i/n with i from 1 to n (2/8), got {self.shard!r}")
-
-
 def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: FaceOptions, run: RunOptions,
                    progress=None) -> collections.Counter:
     """Extract the videos of `index` (the columns of INDEX by name, with paths relative to `root`) below `out`.
 
     What is there already, made with the same options from the same file (size and modification time), is kept.
     A video that cannot be used is a row with its status; an unexpected error of one video is a row with status
-    "error", which the next run tries again. progress: a Progress that is told of every video, or None.
+    "error", which the next run tries again. progress: a Progress that is called for every video, or None.
     Crops of files that are gone (a disk that was taken out) are kept, too; where the whole corpus is gone, what was not
     extracted before is a row with status "error".
     Returns how many videos ended in each status.

@@ -22,7 +22,7 @@ from pipeline.storage import Remote
 from pipeline.tables import FACES, VIDEOS, write_bytes, write_json, write_table
 
 if TYPE_CHECKING:
-    from extract.run import RunOptions
+    from extract.options import RunOptions
 
 BUNDLE = 64  # pictures that a worker is handed at once: opening one may take less than handing it over
 VERSION = 2  # raised when the same file gives another row

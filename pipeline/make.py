@@ -59,14 +59,17 @@ TARGETS = {
     "restore": Target("classify.training.replaced", flags=("MODEL_ID",)),
     "check": Target("extract.corpus", (), ("extract.corpus:IndexOptions",), out=False),
     "serve": Target("serve.app", options=("serve.options:ServeOptions", "extract.decoding.media:Limits"),
-                    flags=("TOKEN",), out=False),
-    "bench-quality": Target("classify.evaluation.cross_corpus", flags=("MODEL", "DEVICE"), out=False),
+                    flags=("TOKEN", "MODEL"), out=False),
+    "bench-quality": Target("classify.evaluation.cross_corpus", flags=("MODEL", "AGAINST", "DEVICE"), out=False),
+    "calibrate": Target("classify.calibrate", flags=("REALS", "FALSE_ALARMS", "MODEL", "DEVICE"), out=False),
     "bench-extract": Target("tests.benchmarks.extract", out=False),
     "bench-judge": Target("tests.benchmarks.judge", out=False),
     "bench-train": Target("tests.benchmarks.train", flags=("BACKBONE", "SIZE", "BATCH", "DEVICE"), out=False),
     "bench-serve": Target("tests.benchmarks.serve", flags=("CLIP", "REQUESTS", "CLIENTS"), out=False),
     "demo": Target("data.demo.make", flags=("DEMO_OUT",), out=False),
-    "detector": Target("classify.release.detector", flags=("DFDC", "PHOTOS", "DETECTOR_OUT"), out=False),
+    "docs-pictures": Target("tests.docs_pictures", flags=("DEMO_OUT",), out=False),
+    "detector": Target("classify.release.detector", flags=("DFDC", "PHOTOS", "CROPS", "DETECTOR_OUT"),
+                       out=False),
     "options": Target("", out=False), "plan": Target("", tuple(STAGES), out=False),
 }
 ORDER = ("index", "extract", "split", "train", "score", "robustness", "report")
@@ -189,7 +192,9 @@ def run_stages(names: Sequence[str], given: dict[str, str], out: str) -> int:
 
 
 def _flags(stage: Stage, given: dict[str, str]) -> list[str]:
-    return arguments(stage.options, given) if set(given) - {"OUT"} else []
+    found = arguments(stage.options, given) if set(given) - {"OUT"} else []
+    # An option of extraction, and a flag of every other stage.
+    return [*found, "--verify"] if given.get("VERIFY", "").lower() in YES and "--verify" not in found else found
 
 
 def start(module: str, argv: Sequence[str], environment: dict[str, str] | None = None) -> int:
@@ -314,7 +319,9 @@ def _clips() -> list[str]:
 
 def _bench_quality(given: dict[str, str]) -> int:
     flags = [f"--{name.lower()}={given[name]}" for name in TARGETS["bench-quality"].flags if name in given]
-    return start("classify.evaluation.cross_corpus", [*flags, *_clips(), "--robustness", "--out", "out/quality"]) \
+    checks = Path(os.environ.get("DEEPFAKE_SHARED") or "../shared") / "checks"
+    more = ["--corpus", str(checks / "ffpp-c40"), "--talking", str(checks / "talking"), "--robustness"]
+    return start("classify.evaluation.cross_corpus", [*flags, *_clips(), *more, "--out", "out/quality"]) \
         or start("reports.cross_corpus", ["--out", "out/quality"])
 
 
@@ -329,20 +336,21 @@ def _bench_judge(given: dict[str, str]) -> int:
 
 
 def _detector(given: dict[str, str]) -> int:
-    """Train the shipped detector from DFDC's crops and photos, at two sizes, then choose its band."""
+    """Train the shipped detector from DFDC's crops, photos and crops of clips, at two sizes, then choose its band."""
     if not given.get("DFDC"):
         raise OptionsError("pass DFDC=folder with faces_224/ and metadata.csv, and PHOTOS=\"folders\"")
     out = Path(given.get("DETECTOR_OUT") or "out/detector")
-    photos = given.get("PHOTOS", "").split()
-    if status := start("classify.release.training_corpus", [
-            "--dfdc", given["DFDC"], *(["--photos", *photos] if photos else []), "--out", str(out / "corpus")]):
+    more = [word for name in ("PHOTOS", "CROPS") if given.get(name)
+            for word in (f"--{name.lower()}", *given[name].split())]
+    if status := start("classify.release.training_corpus", ["--dfdc", given["DFDC"], *more, "--out",
+                                                            str(out / "corpus")]):
         return status
     names = ["index", "extract", "split", "train"]
     options = {"CORPUS": str(out / "corpus" / "corpus.csv"), "RECIPE": "detector", "VAL": ".02", "TEST": ".02",
                "BATCH": "48"}
     first, larger = str(out / "model" / "model.safetensors"), out / "larger"
     return run_stages(names, options, str(out)) \
-        or run_stages(names, {**options, "BEGIN": first, "BEGIN_SIZE": "192", "EPOCHS": "3", "LR": "5e-4"},
+        or run_stages(names, {**options, "BEGIN": first, "BEGIN_SIZE": "192", "LR": "5e-4"},
                       str(larger)) \
         or start("classify.release.detector", ["--model", str(larger / "model" / "model.safetensors"), *_clips(),
                                                "--out", "classify/release/detector.safetensors"]) \

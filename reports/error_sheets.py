@@ -2,7 +2,7 @@
 
 A clip is judged anew from its file, as `python -m classify.video --report` does it: at least five frames, everybody in
 it. So its verdict may be another than the call of the report, which rests on the stored crops of the main face; both
-are told. Always on the CPU, where the same clip gives the same bytes.
+are shown. Always on the CPU, where the same clip gives the same bytes.
 """
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _written(root: Path | None, model: Path | None, wrong: Sequence[dict[str, An
         return [], "the model that made these scores is no longer beside them"
     from classify.judging.evidence import gather
     from classify.judging.judge import Judge
-    from classify.judging.sheet.page import write_sheet
+    from classify.judging.sheet.write import write_sheet
 
     try:
         judge = Judge(model, "cpu")

@@ -10,9 +10,9 @@ WORDS = {
     "balanced_accuracy": ("Balanced accuracy", "mean of the share of reals and the share of fakes called right"),
     "auc": ("AUC", "share of pairs of a fake and a real in which the fake scores higher; 0.5 is guessing"),
     "recall": ("Recall", "share of fakes called FAKE"),
-    "precision": ("Precision", "share of fakes among those called FAKE; hangs on the share of fakes in the corpus"),
-    "f1": ("F1", "harmonic mean of precision and recall; hangs on the share of fakes"),
-    "ap": ("AP", "area under precision against recall; hangs on the share of fakes"),
+    "precision": ("Precision", "share of fakes among those called FAKE; depends on the share of fakes in the corpus"),
+    "f1": ("F1", "harmonic mean of precision and recall; depends on the share of fakes"),
+    "ap": ("AP", "area under precision against recall; depends on the share of fakes"),
     "eer": ("EER", "error rate where as many reals as fakes are called wrong; lower is better"),
     "log_loss": ("Log-loss", "mean of -ln(P of the true class); lower is better, always saying 0.5 gives 0.693"),
 }
@@ -59,7 +59,7 @@ def _worst(metrics: dict[str, Any]) -> list[str]:
                   if block["metrics"]["auc"]["value"] is not None and block["n_fake"] >= MIN_FAKES)
     if len(aucs) > 1 and aucs[-1][0] - aucs[0][0] >= .001:
         (worst, hard), (best, easy) = aucs[0], aucs[-1]
-        lines.append(f"Of {len(aucs)} methods {hard} is told worst (AUC {worst:.3f}) and {easy} best ({best:.3f}).")
+        lines.append(f"Lowest AUC of {len(aucs)} methods: {hard} ({worst:.3f}). Highest: {easy} ({best:.3f}).")
     most = next((row for row in metrics["worst"]["people"] if row["n"] >= MIN_FAKES), None)
     if most and most["called"]:
         lines.append(f"Most false alarms are on {most['name']}: {most['called']} of {count(most['n'], 'real')} called "

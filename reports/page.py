@@ -19,8 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from classify.evaluation.score import chosen_model, scored_by
 from classify.judging import sheet
-from classify.score import chosen_model, scored_by
 from extract.layouts.base import thing_of
 from pipeline import stages
 from pipeline.errors import TableError, command
@@ -166,7 +166,7 @@ def _report(work: stages.Work) -> None:
     options, root, foreign = work.options(ReportOptions), stages.corpus_root(work.record), None
     if work.folder != work.out:
         foreign = chosen_model(work), work.folder
-        # What is reported on a model from elsewhere stands beside the run's own, where there is one.
+        # A model from elsewhere is compared with the run's own model, if it has one.
         if options.against is None and (work.out / "scores" / "videos.csv").is_file():
             options = replace(options, against=str(work.out))
     epochs, trained = work.out / "model" / "epochs.csv", work.record.done("train")

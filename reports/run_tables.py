@@ -1,11 +1,11 @@
-"""The tables and records of a finished run, as a report reads them, and what of them is told beside its numbers."""
+"""The tables and records of a finished run, as a report reads them, and what it says of them beside its numbers."""
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from classify.score import split_of
+from classify.evaluation.score import split_of
 from extract.layouts.base import thing_of
 from pipeline.errors import TableError
 from pipeline.tables import FRAME_SCORES, INDEX, SPLIT, VIDEO_SCORES, VIDEOS, read_json, read_table

@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     add_flags(parser, ServeOptions, Limits)
     arguments = parser.parse_args(argv)
     named = os.environ.pop("SERVE_TOKEN", "") or None  # `make serve` names an empty one where none is given
-    if "token" not in arguments:
+    if named and getattr(arguments, "token", None) is None:
         arguments.token = named
     options = from_flags(ServeOptions, arguments)
     set_limits(from_flags(Limits, arguments))

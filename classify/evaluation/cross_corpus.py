@@ -1,10 +1,12 @@
-"""`make bench-quality`: how often a model is right on clips of corpora that it has not learned from.
+"""`make bench-quality`: how often a model is right on clips that it has not learned from, beside another model.
 
-    python -m classify.evaluation.cross_corpus --corpus Celeb-DF-v2 --corpus FaceForensics++ --natural clips --out OUT
+    python -m classify.evaluation.cross_corpus --corpus Celeb-DF-v2 --natural clips --talking heads --model FILE
+        --against FILE --cache FOLDER --out OUT
 
-A corpus is anything that `make index` reads; natural clips are unmanipulated ones of other origins, which count for
-false alarms only. Every clip is judged as `python -m classify.video` does it. Verdicts on clips that the model's band
-was chosen on are cross-fitted: the band that judges a clip is chosen on the clips of other people.
+A corpus is anything that `make index` reads; its fakes are swaps and reenactments. Natural clips are unmanipulated ones
+of other origins. Talking heads are generated as a whole, a sub-folder a family. The faces of the clips are stored
+(classify.evaluation.stored_faces), so that another checkpoint costs the network alone; compression and scaling are done
+to the stored faces.
 """
 from __future__ import annotations
 
@@ -13,29 +15,33 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any, Iterable, Sequence
 
-from classify.evaluation.bootstrap import exact, interval, resample, resampled_by
-from classify.evaluation.corruptions import ALTERATIONS, COMMON, Alter, Altered
-from classify.evaluation.robustness import UNALTERED
+from classify.evaluation.bootstrap import RESAMPLES, SEED, exact, interval
+from classify.evaluation.corruptions import ALTERATIONS, COMMON
 from classify.judging.aggregate import auc
-from classify.judging.calibration import Calibration, fit, reliability
+from classify.judging.calibration import Calibration, Copy, false_alarms_by_origin, fit, reliability
 from classify.judging.face_quality import Quality
-from pipeline.errors import VideoError, command
+from pipeline.errors import command
 from pipeline.progress import progress_bar
 from pipeline.tables import write_bytes, write_json
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from classify.judging.judge import Judge
 
-FOLDS = 5
+UNALTERED = "as they are"
+CONDITIONS = (UNALTERED, "H.264 crf 34", "scaled to 1/2")  # that rankings are printed for
+SWAPS, TALKING = "swaps and reenactments", "talking heads"
+ALARMS = 0.05  # share of false alarms at which recall is reported
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One clip. corpus: name of its folder; person: what must not be in two folds; score: None where undecided for
-    want of faces or unreadable (`reason` says which). unfit: its faces are too soft, small, dark or bright for a
-    verdict, whatever the score."""
+    """One clip. corpus: name of its folder; person: what is resampled as a whole; score: None where undecided for want
+    of faces or unreadable (`reason` says which). unfit: its faces are too soft, small, dark or bright for a verdict,
+    whatever the score. origin: of a real, where it comes from. kind: SWAPS or TALKING, what its fakes are."""
 
     path: str
     corpus: str
@@ -46,10 +52,21 @@ class Judged:
     verdict: str = ""
     reason: str = ""
     unfit: bool = False
+    origin: str = ""
+    kind: str = SWAPS
 
 
-def clips_of(corpora: Sequence[Path], natural: Sequence[Path]) -> list[Judged]:
-    """The clips to judge, not yet judged. Raises CorpusError."""
+def clips_of(corpora: Sequence[Path], natural: Sequence[Path], talking: Sequence[Path] = ()) -> list[Judged]:
+    """List the clips to judge, not yet judged.
+
+    Args:
+        corpora: labelled corpora.
+        natural: folders of unmanipulated clips. Where names have the form origin__name, they say the origin.
+        talking: folders whose sub-folders are families of generated clips.
+
+    Raises:
+        CorpusError: a folder holds no clips.
+    """
     from classify.video import clips
     from data.splitting.groups import ends_of, names_of
     from extract.corpus import find_corpus, grouping
@@ -57,101 +74,162 @@ def clips_of(corpora: Sequence[Path], natural: Sequence[Path]) -> list[Judged]:
     found = []
     for folder in corpora:
         corpus = find_corpus(folder)
+        name = folder.stem if folder.is_file() else folder.name
         rule = grouping(corpus.rows)
         group = names_of(ends_of(row, rule) for row in corpus.rows)
-        found += [Judged(str(Path(corpus.root) / row["video_id"]), folder.name, row["label"], row["method"],
-                         f"{folder.name}/{group[ends_of(row, rule)[0]]}") for row in corpus.rows]
+        found += [Judged(str(Path(corpus.root) / row["video_id"]), name, row["label"], row["method"],
+                         f"{name}/{group[ends_of(row, rule)[0]]}", origin=name) for row in corpus.rows]
     for folder in natural:
-        found += [Judged(path, folder.name, 0, "", f"{folder.name}/{Path(path).stem}") for path in clips([str(folder)])]
+        for path in clips([str(folder)]):
+            stem = Path(path).stem
+            origin = f"{folder.name}/{stem.split('__')[0]}" if "__" in stem else folder.name
+            found.append(Judged(path, folder.name, 0, "", f"{folder.name}/{stem}", origin=origin))
+    for folder in talking:
+        found += [Judged(path, folder.name, 1, Path(path).parent.name, f"{folder.name}/{Path(path).stem}", kind=TALKING)
+                  for family in sorted(entry for entry in folder.iterdir() if entry.is_dir())
+                  for path in clips([str(family)])]
     return found
 
 
-def judged(judge: Judge, clips: Sequence[Judged], alter: Alter | None = None) -> list[Judged]:
-    """The clips with the model's score and verdict, each frame altered before a face is looked for."""
-    found = []
+def measured(judge: Judge, clips: Sequence[Judged], cache: Path, conditions: Sequence[str] = (UNALTERED,),
+             reals_only: Sequence[str] = ()) -> dict[str, list[Judged]]:
+    """Judge clips from their stored faces.
+
+    Args:
+        judge: the model.
+        clips: of `clips_of`.
+        cache: folder of the stored faces.
+        conditions: names of ALTERATIONS or UNALTERED.
+        reals_only: further ones that only reals are judged in.
+
+    Returns:
+        For each condition the clips with the model's score and verdict.
+    """
+    from classify.evaluation.stored_faces import altered, read, store
+    from classify.judging.judge import MIN_FACES
+
+    crop_px = judge.card["faces"]["crop_px"]
+    files = store([clip.path for clip in clips], judge.card, judge.frames, cache)
+    out: dict[str, list[Judged]] = {name: [] for name in dict.fromkeys((*conditions, *reals_only))}
     for clip in progress_bar(clips, unit="clip", leave=False):
-        try:
-            opened = Altered(clip.path, judge.frames, alter) if alter else None
-            verdict, _ = judge.judge_people(clip.path, opened)
-            unfit = bool(verdict.quality and Quality(**verdict.quality).unfit())
-            found.append(replace(clip, score=verdict.score, verdict=verdict.verdict, reason=verdict.reason,
-                                 unfit=unfit))
-        except VideoError as error:
-            found.append(replace(clip, verdict="undecided", reason=str(error)))
-    return found
+        found = read(files[clip.path])
+        for name in out:
+            if name not in conditions and clip.label:
+                continue
+            if found.reason:
+                out[name].append(replace(clip, verdict="undecided", reason=found.reason))
+                continue
+            people = [altered(person, crop_px, ALTERATIONS.get(name)) for person in found.people]
+            decides = judge.judge_crops(people, found.n_read, MIN_FACES)[0][0]
+            unfit = bool(decides["quality"] and Quality(**decides["quality"]).unfit())
+            out[name].append(replace(clip, score=decides["score"], verdict=decides["verdict"], reason=decides["reason"],
+                                     unfit=unfit))
+    return out
 
 
-def altered(judge: Judge, clips: Sequence[Judged], names: Sequence[str]) -> dict[str, list[Judged]]:
-    """The clips judged once for each of these ALTERATIONS."""
-    return {name: judged(judge, clips, ALTERATIONS[name]) for name in names}
+def copies_of(found: dict[str, list[Judged]]) -> list[Copy]:
+    """Scores of altered copies of reals in the COMMON ways, where they are fit for a verdict."""
+    return [Copy(clip.score, clip.origin) for name in COMMON for clip in found.get(name, ())
+            if not clip.label and clip.score is not None and not clip.unfit]
 
 
-def band_of(clips: Sequence[Judged], copies: dict[str, list[Judged]]) -> Calibration:
-    """The calibration that these clips choose. copies: of `altered`, of these and perhaps of other clips; those of
-    reals in the COMMON ways count, where they are fit for a verdict."""
+def band_of(found: dict[str, list[Judged]]) -> Calibration:
+    """Choose the calibration from the clips that can be judged, with the altered copies of the reals among them."""
+    scores, labels, origins = _judgeable(found[UNALTERED])
+    return fit(scores, labels, origins, copies_of(found))
+
+
+def by_origin(found: dict[str, list[Judged]]) -> dict[str, tuple[int, int, int]]:
+    """False alarms of each origin under a band that the other origins choose: of `false_alarms_by_origin`."""
+    return false_alarms_by_origin(*_judgeable(found[UNALTERED]), copies_of(found))
+
+
+def _judgeable(clips: Iterable[Judged]) -> tuple[list[float], list[int], list[str]]:
     scored = [clip for clip in clips if clip.score is not None and not clip.unfit]
-    reals = {clip.path for clip in scored if not clip.label}
-    return fit([clip.score for clip in scored if clip.score is not None], [clip.label for clip in scored],
-               [copy.score for name in COMMON for copy in copies.get(name, ())
-                if copy.path in reals and copy.score is not None and not copy.unfit])
+    return ([clip.score for clip in scored if clip.score is not None], [clip.label for clip in scored],
+            [clip.origin for clip in scored])
 
 
-def cross_fitted(clips: Sequence[Judged], copies: dict[str, list[Judged]]
-                 ) -> tuple[list[Judged], list[float | None]]:
-    """The clips with the verdicts that bands chosen on other people give, and such probabilities."""
-    fold = _folds(clips)
-    out: list[Judged] = []
-    probabilities: list[float | None] = []
-    bands = [band_of([c for c, f in zip(clips, fold) if f != k], copies) for k in range(FOLDS)]
-    for clip, k in zip(clips, fold):
-        if clip.score is None or clip.unfit:
-            out.append(replace(clip, verdict="undecided"))
-            probabilities.append(None)
-            continue
-        out.append(replace(clip, verdict=called(clip.score, bands[k])))
-        probabilities.append(bands[k].probability(clip.score))
-    return out, probabilities
+def ranking(clips: Sequence[Judged], other: Sequence[Judged] = ()) -> dict[str, Any]:
+    """Rank fakes against reals.
 
+    Args:
+        clips: reals and fakes, judged.
+        other: the same clips judged by another model.
 
-def called(score: float, band: Calibration) -> str:
-    return "fake" if score >= band.high else "undecided" if score >= band.low else "real"
-
-
-def _folds(clips: Sequence[Judged]) -> list[int]:
-    """A fold per clip: people dealt in turn, corpus by corpus, so that each fold has its share of each."""
-    people = {(clip.corpus, clip.person) for clip in clips}
-    number = {person: k % FOLDS for k, (_, person) in enumerate(sorted(people))}
-    return [number[clip.person] for clip in clips]
-
-
-def rankings(clips: Sequence[Judged]) -> list[dict[str, Any]]:
-    """Video AUC of each corpus, of each method against the reals of its corpus, and of all clips together where there
-    are several corpora, with intervals by people."""
-    scored = [clip for clip in clips if clip.score is not None]
-    parts = []
-    for corpus in dict.fromkeys(clip.corpus for clip in scored if clip.label):
-        own = [clip for clip in scored if clip.corpus == corpus]
-        methods = sorted({clip.method for clip in own if clip.label})
-        parts += [(corpus, method, [clip for clip in own if method in ("all", clip.method) or not clip.label])
-                  for method in ["all", *(methods if len(methods) > 1 else [])]]
-    if len({clip.corpus for clip in scored}) > 1:
-        parts.append(("all clips", "all", scored))
-    return [{"corpus": corpus, "method": method, **_ranked(part)} for corpus, method, part in parts]
-
-
-def _ranked(part: Sequence[Judged]) -> dict[str, Any]:
-    """Counts, AUC, and its interval or why there is none."""
+    Returns:
+        n_real, n_fake, and for `auc` and `recall` (at ALARMS false alarms): the value, `low` and `high` of its interval
+        by people; where there is another model its `other_` value and `gain_low`, `gain_high`, the interval of the
+        difference on the same resamples. None where there is none.
+    """
     import numpy as np
-    import pandas as pd
 
-    labels, scores = np.array([c.label for c in part]), np.array([c.score for c in part], float)
-    groups = pd.DataFrame({"label": labels, "group": [c.person for c in part], "source": ""})
-    by, _, why = resampled_by(groups)
-    low = high = None
-    if by:
-        low, high, why = interval(resample(labels, scores, scores >= .5, groups["group"].to_numpy())["auc"])
-    return {"n_real": int((labels == 0).sum()), "n_fake": int(labels.sum()), "auc": auc(scores, labels), "low": low,
-            "high": high, "no_interval": why}
+    kept = [number for number, clip in enumerate(clips)
+            if clip.score is not None and (not other or other[number].score is not None)]
+    labels = np.array([clips[n].label for n in kept], int)
+    row: dict[str, Any] = {"n_real": int((labels == 0).sum()), "n_fake": int(labels.sum())}
+    if not row["n_real"] or not row["n_fake"]:
+        return row | {"auc": None, "recall": None}
+    _, member = np.unique([clips[n].person for n in kept], return_inverse=True)
+    n_people = int(member.max()) + 1
+    drawn = np.random.default_rng(SEED).multinomial(n_people, np.full(n_people, 1 / n_people), RESAMPLES)[:, member]
+    weights = np.vstack([np.ones(len(kept)), drawn]).astype(float)
+    here = _ranked(labels, np.array([clips[n].score for n in kept], float), weights)
+    there = _ranked(labels, np.array([other[n].score for n in kept], float), weights) if other else {}
+    for name, values in here.items():
+        low, high, _ = interval(values[1:])
+        row |= {name: float(values[0]), f"{name}_low": low, f"{name}_high": high}
+        if there:
+            gain_low, gain_high, _ = interval((values - there[name])[1:])
+            row |= {f"other_{name}": float(there[name][0]), f"{name}_gain_low": gain_low,
+                    f"{name}_gain_high": gain_high}
+    return row
+
+
+def _ranked(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """AUC, and recall at ALARMS, for each row of weights (n_draws, n): (n_draws,), NaN where a class is missing."""
+    import numpy as np
+
+    reals, fakes = labels == 0, labels == 1
+    above = (scores[fakes][:, None] > scores[reals]) + .5 * (scores[fakes][:, None] == scores[reals])
+    of_fakes, of_reals = weights[:, fakes], weights[:, reals]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total = of_fakes.sum(1) * of_reals.sum(1)
+        order = np.argsort(-scores[reals])
+        # The first real, from the highest, that would be one false alarm too many: fakes above it are found.
+        first = np.argmax(np.cumsum(of_reals[:, order], 1) > ALARMS * of_reals.sum(1, keepdims=True), 1)
+        bar = scores[reals][order][first]
+        recall = ((scores[fakes] > bar[:, None]) * of_fakes).sum(1) / of_fakes.sum(1)
+        return {"auc": np.einsum("df,fr,dr->d", of_fakes, above, of_reals, optimize=True) / total,
+                "recall": np.where(total > 0, recall, np.nan)}
+
+
+def rankings(found: dict[str, list[Judged]], other: dict[str, list[Judged]] | None = None) -> list[dict[str, Any]]:
+    """Rank in each condition the fakes of each kind against all reals; as they are also those of each method, and those
+    of each corpus against its own reals.
+
+    Returns:
+        Rows with condition, fakes, reals, and the entries of `ranking`.
+    """
+    rows = []
+    for name in [condition for condition in CONDITIONS if condition in found]:
+        clips, second = found[name], other[name] if other else []
+
+        def add(fakes: str, reals: str, wanted) -> None:
+            kept = [n for n, clip in enumerate(clips) if wanted(clip)]
+            if any(clips[n].label for n in kept):
+                rows.append({"condition": name, "fakes": fakes, "reals": reals,
+                             **ranking([clips[n] for n in kept], [second[n] for n in kept] if second else ())})
+
+        for kind in (SWAPS, TALKING):
+            add(kind, "all", lambda clip: not clip.label or clip.kind == kind)
+        if name != UNALTERED:
+            continue
+        for kind, method in sorted({(clip.kind, clip.method) for clip in clips if clip.label}):
+            add(method, "all", lambda clip: not clip.label or (clip.kind, clip.method) == (kind, method))
+        for corpus in dict.fromkeys(clip.corpus for clip in clips if clip.label and clip.kind == SWAPS):
+            add(corpus, "its own", lambda clip: clip.corpus == corpus)
+    return rows
 
 
 def calls(clips: Sequence[Judged]) -> list[dict[str, Any]]:
@@ -168,30 +246,51 @@ def calls(clips: Sequence[Judged]) -> list[dict[str, Any]]:
     return rows
 
 
-def describe(rankings: list[dict], counted: list[dict], ece: float | None) -> list[str]:
-    """The findings as Markdown tables."""
-    lines = ["| corpus | method | clips | video AUC |", "|---|---|---|---|"]
-    for row in rankings:
-        span = f" ({row['low']:.3f} to {row['high']:.3f})" if row["low"] is not None else f" ({row['no_interval']})"
-        lines.append(f"| {row['corpus']} | {row['method']} | {row['n_real']} + {row['n_fake']} | "
-                     f"{_shown(row['auc'])}{span} |")
+def describe(ranked: list[dict], counted: list[dict], origins: dict[str, tuple[int, int, int]]) -> list[str]:
+    """Write the findings as Markdown tables."""
+    paired = any("other_auc" in row for row in ranked)
+    lines = [f"| clips | fakes | against reals | n | video AUC | recall at {ALARMS:.0%} false alarms |"
+             + (" AUC of the other | its recall |" if paired else ""),
+             "|---|---|---|---|---|---|" + "---|---|" * paired]
+    for row in ranked:
+        lines.append(f"| {row['condition']} | {row['fakes']} | {row['reals']} | {row['n_real']} + {row['n_fake']} | "
+                     + " | ".join(_value(row, name) for name in ("auc", "recall")) + " |"
+                     + (" " + " | ".join(_other(row, name) for name in ("auc", "recall")) + " |" if paired else ""))
     lines += ["", "| corpus | clips | called FAKE | UNDECIDED | called REAL |", "|---|---|---|---|---|"]
     for row in counted:
         lines.append(f"| {row['corpus']} | {row['n']} {row['label']} {row['method']} | {row['called_fake']} "
                      f"({row['fake_low']:.2f} to {row['fake_high']:.2f}) | {row['undecided']} | {row['called_real']} |")
-    if ece is not None:
-        lines += ["", f"Expected calibration error of the cross-fitted probabilities, ten bins: {ece:.3f}"]
+    if origins:
+        fakes, unsure, n = (sum(row[k] for row in origins.values()) for k in range(3))
+        even = [sum(row[k] / row[2] for row in origins.values()) / len(origins) for k in range(2)]
+        lines += ["", f"Each origin judged by a band that the {len(origins) - 1} others choose: {fakes} of {n} reals "
+                  f"FAKE, {unsure} UNDECIDED; every origin weighing the same, {even[0]:.1%} and {even[1]:.1%}. FAKE: "
+                  + (", ".join(f"{name} {row[0]} of {row[2]}" for name, row in origins.items() if row[0]) or "none")]
     return lines
 
 
-def _shown(auc: float | None) -> str:
-    return "n/a" if auc is None else f"{auc:.3f}"
+def _value(row: dict[str, Any], name: str) -> str:
+    if row.get(name) is None:
+        return "n/a"
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return f"{row[name]:.3f}" + (f" ({low:.3f} to {high:.3f})" if low is not None else "")
+
+
+def _other(row: dict[str, Any], name: str) -> str:
+    if row.get(f"other_{name}") is None:
+        return "n/a"
+    low, high = row[f"{name}_gain_low"], row[f"{name}_gain_high"]
+    return f"{row[f'other_{name}']:.3f}" + (f" (this one {low:+.3f} to {high:+.3f})" if low is not None else "")
 
 
 def add_clips(parser: argparse.ArgumentParser) -> None:
-    """The flags that name clips for `clips_of`, and where they are judged."""
+    """Add the flags that name clips for `clips_of`, and where they are judged."""
     parser.add_argument("--corpus", type=Path, action="append", default=[], help="a labelled corpus, again for more")
     parser.add_argument("--natural", type=Path, action="append", default=[], help="a folder of unmanipulated clips")
+    parser.add_argument("--talking", type=Path, action="append", default=[],
+                        help="a folder of generated talking heads, a sub-folder a family")
+    parser.add_argument("--cache", type=Path, default=Path("out/quality/faces"),
+                        help="folder of the stored faces (default out/quality/faces)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default auto)")
 
 
@@ -201,41 +300,40 @@ def main(argv: list[str] | None = None) -> None:
     from classify.video import SHIPPED
 
     parser = argparse.ArgumentParser(prog="python -m classify.evaluation.cross_corpus",
-                                     description="How often a model is right on corpora it has not learned from.")
+                                     description="How often a model is right on clips it has not learned from.")
     parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped detector)")
+    parser.add_argument("--against", type=Path, help="another checkpoint, compared on the same clips")
     add_clips(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for quality.json and quality.md")
-    parser.add_argument("--robustness", action="store_true", help="also with the frames compressed, blurred, …")
+    parser.add_argument("--robustness", action="store_true", help="also all alterations: blurred, noisy, …")
     arguments = parser.parse_args(argv)
     judge = Judge(arguments.model, arguments.device)
-    clips = judged(judge, clips_of(arguments.corpus, arguments.natural))
-    known = set((judge.card.get("calibrated_on") or {}).get("clips", []))
-    cross = bool(known & {name_of(clip) for clip in clips})
-    copies: dict[str, list[Judged]] = {}
-    if arguments.robustness:
-        copies = altered(judge, clips, list(ALTERATIONS))
-    elif cross:
-        copies = altered(judge, [clip for clip in clips if not clip.label], COMMON)
-    fitted, probabilities = cross_fitted(clips, copies) if cross else (clips, [])
-    sure = [(p, clip.label) for p, clip in zip(probabilities, fitted) if p is not None]
-    reliable = reliability([p for p, _ in sure], [label for _, label in sure]) if sure else None
-    ranked, counted = rankings(clips), calls(fitted)
-    lines = [f"{judge.card['model_id']}, {len(clips)} clips"
-             f"{', verdicts cross-fitted in ' + str(FOLDS) + ' folds of people' if probabilities else ''}", "",
-             *describe(ranked, counted, reliable["ece"] if reliable else None)]
+    clips = clips_of(arguments.corpus, arguments.natural, arguments.talking)
+    more = tuple(ALTERATIONS) if arguments.robustness else ()
+    found = measured(judge, clips, arguments.cache, (*CONDITIONS, *more), COMMON)
+    other = None
+    if arguments.against:
+        other = measured(Judge(arguments.against, arguments.device), clips, arguments.cache, CONDITIONS)
+    ranked, counted, origins = rankings(found, other), calls(found[UNALTERED]), by_origin(found)
+    calibration = Calibration.of(judge.card)
+    scored = [clip for clip in found[UNALTERED] if clip.score is not None and not clip.unfit and clip.kind == SWAPS]
+    reliable = reliability([calibration.probability(clip.score) for clip in scored if clip.score is not None],
+                           [clip.label for clip in scored]) if calibration and scored else None
+    lines = [f"{judge.card['model_id']}, {len(clips)} clips", "", *describe(ranked, counted, origins)]
     rows = []
     if arguments.robustness:
-        lines += ["", "| frames altered | video AUC, all clips | reals called FAKE | fakes called FAKE | unfit | "
-                  "no face |", "|---|---|---|---|---|---|"]
-        for name, again in {UNALTERED: clips, **copies}.items():
-            row = {"name": name, **summary(again)}
+        lines += ["", "| faces altered | video AUC, swaps | reals called FAKE | fakes called FAKE | unfit | no face |",
+                  "|---|---|---|---|---|---|"]
+        for name in (UNALTERED, *ALTERATIONS):
+            row = {"name": name, **summary([clip for clip in found[name] if clip.kind == SWAPS])}
             rows.append(row)
-            lines.append(f"| {name} | {_shown(row['auc'])} | {row['real_as_fake']} of {row['n_real']} | "
-                         f"{row['fake_as_fake']} of {row['n_fake']} | {row['unfit']} | {row['not_judged']} |")
+            lines.append(f"| {name} | {_value({'auc': row['auc'], 'auc_low': None, 'auc_high': None}, 'auc')} | "
+                         f"{row['real_as_fake']} of {row['n_real']} | {row['fake_as_fake']} of {row['n_fake']} | "
+                         f"{row['unfit']} | {row['not_judged']} |")
     write_json(arguments.out / "quality.json", {
         "model": judge.card["model_id"], "reliability": reliable, "rankings": ranked, "calls": counted,
-        "robustness": rows, "clips": [clip.__dict__ for clip in fitted],
-        "copies": {name: [copy.score for copy in again] for name, again in copies.items()}})
+        "by_origin": origins, "robustness": rows, "clips": [clip.__dict__ for clip in found[UNALTERED]],
+        "copies": {name: [copy.score for copy in again] for name, again in found.items() if name != UNALTERED}})
     write_bytes(arguments.out / "quality.md", ("\n".join(lines) + "\n").encode())
     print("\n".join(lines))
 

@@ -5,7 +5,7 @@ computed is None with a reason, never .5 and never NaN. Videos that could not be
 
 left_out   only judged videos count
 as_wrong   a failed video is a wrong call; where a score is needed a failed real has 1 and a failed fake 0, the worst
-           there is. Log-loss would then hang on the clipping alone, so it is None as soon as one video failed.
+           there is. Log-loss would then depend on the clipping alone, so it is None as soon as one video failed.
 
 Numbers and intervals of one set of scores come from bootstrap.py; here they are put together for videos and frames, per
 method, per group and per way of counting.

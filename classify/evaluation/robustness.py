@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classify.evaluation.options import ScoreOptions
-from classify.score import chosen_model, held_out, score_pictures, scored_by, video_scores
+from classify.evaluation.score import chosen_model, held_out, score_pictures, scored_by, video_scores
 from pipeline import stages
 from pipeline.errors import CheckpointError, TableError, command
 from pipeline.progress import progress_bar

@@ -122,7 +122,7 @@ def aggregate(scores: Sequence[float] | np.ndarray, rule: str = DEFAULT_RULE) ->
 
     if rule not in AGGREGATIONS:
         raise OptionsError(f"no aggregation is called {rule!r}; there are {', '.join(AGGREGATIONS)}")
-    values = np.sort(np.asarray(scores, dtype=np.float64).ravel())  # sorted: the last bit does not hang on the order
+    values = np.sort(np.asarray(scores, dtype=np.float64).ravel())  # sorted: the last bit must not depend on the order
     if values.size == 0:
         raise ValueError("no frame scores to aggregate: a clip without a face is undecided, not a score")
     if not (values[0] >= 0 and values[-1] <= 1):  # NaN sorts last and fails both ways

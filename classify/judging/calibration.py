@@ -4,27 +4,28 @@ Probability: Platt scaling (1999), a logistic curve through the logits of video 
 holds in a world with as many fakes as reals.
 
 Band: FAKE from `high`, REAL below `low`, between them UNDECIDED. Both are quantiles of the scores of real clips as in
-split conformal prediction (Vovk et al. 2005): of n real clips the k-th smallest score, k = ceil((n + 1)(1 - share)).
-`low` is that of clips as they are; `high` too, or higher, that of the clips together with copies of them, scaled
-down, blurred and compressed as clips get on their way: a network that can see little says .5, and that must not be
-FAKE. Where a new real clip comes from where these came from, it is called FAKE with a probability of at most `share`,
-over the draw of all n + 1; altered as the copies are, of about `share`, since copies of a clip are not independent.
-The guarantee breaks when it comes from elsewhere, another camera, codec or kind of scene, and it says nothing of
-fakes: how many of those are found is measured.
+split conformal prediction (Vovk et al. 2005), where every origin (a camera, a site, a collection) weighs the same
+however many clips it has: clips of one origin score alike, and a new clip comes from a new one. With an origin for each
+clip it is the k-th smallest score of n, k = ceil((n + 1)(1 - share)). `low` is that of clips as they are; `high` too,
+or higher, that of the clips together with copies of them, scaled down, blurred and compressed as clips get on their
+way: a network that can see little says .5, and that must not be FAKE.
+How often it errs on an origin that chose nothing is measured (`false_alarms_by_origin`), not guaranteed. It says
+nothing of fakes: how many of those are found is measured, too.
 """
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
 
 from classify.judging.aggregate import EPS
 
 if TYPE_CHECKING:
     import numpy as np
 
-FALSE_ALARMS = 0.025  # share of real clips called FAKE: half of what is wanted, clips from elsewhere fare worse
-UNSURE = 0.15         # share of real clips that are not called REAL, FAKE and UNDECIDED together: of .20 that is wanted
+FALSE_ALARMS = 0.04   # share of real clips called FAKE: less than the .05 that is wanted, new origins fare worse
+UNSURE = 0.16         # share of real clips that are not called REAL, FAKE and UNDECIDED together: of .20 that is wanted
 BINS = 10             # of `reliability`
 RIDGE = 1e-2          # pull of the curve's slope towards 1: few clips, told apart by luck, would make it a step
 
@@ -56,23 +57,65 @@ def logit(score: float) -> float:
     return math.log(clipped / (1 - clipped))
 
 
-def fit(scores: Sequence[float] | np.ndarray, labels: Sequence[int] | np.ndarray, altered: Sequence[float] = (),
-        false_alarms: float = FALSE_ALARMS, unsure: float = UNSURE) -> Calibration:
-    """A calibration from video scores in [0, 1] and labels, 0 real and 1 fake, of each at least one. altered: scores of
-    altered copies of the reals.
+class Copy(NamedTuple):
+    """The score of an altered copy of a real clip, and the origin of the clip."""
 
-    With fewer reals than 1 / share - 1 the quantile does not exist, and the highest real score stands for it.
+    score: float
+    origin: str
+
+
+def fit(scores: Sequence[float] | np.ndarray, labels: Sequence[int] | np.ndarray, origins: Sequence[str] = (),
+        altered: Sequence[Copy] = (), false_alarms: float = FALSE_ALARMS, unsure: float = UNSURE) -> Calibration:
+    """Choose a calibration.
+
+    Args:
+        scores: video scores in [0, 1].
+        labels: 0 real and 1 fake, of each at least one.
+        origins: where each clip comes from; none given: each from an origin of its own.
+        altered: scores of altered copies of the reals.
+        false_alarms: share of reals that are called FAKE at most, every origin weighing the same.
+        unsure: share of reals that are not called REAL at most.
+
+    Returns:
+        The calibration. With fewer origins than 1 / share - 1 the quantile does not exist, and the highest real score
+        stands for it.
     """
-    reals = sorted(float(score) for score, label in zip(scores, labels) if not label)
-    high = max(_quantile(reals, false_alarms), _quantile(sorted([*reals, *map(float, altered)]), false_alarms))
+    origins = origins or [str(number) for number in range(len(labels))]
+    reals = [Copy(float(score), origin) for score, label, origin in zip(scores, labels, origins) if not label]
+    high = max(quantile(reals, false_alarms), quantile([*reals, *altered], false_alarms))
     slope, offset = _platt([logit(float(s)) for s in scores], [int(label) for label in labels])
-    return Calibration(min(_quantile(reals, unsure), high), high, slope, offset)
+    return Calibration(min(quantile(reals, unsure), high), high, slope, offset)
 
 
-def _quantile(reals: Sequence[float], share: float) -> float:
-    """The smallest score above the k-th smallest real one, at most `share` of new reals reach it."""
-    k = min(len(reals), math.ceil((len(reals) + 1) * (1 - share)))
-    return math.nextafter(reals[k - 1], 1.0)
+def quantile(reals: Sequence[Copy], share: float) -> float:
+    """Return the smallest score that at most `share` of the reals of a new origin reach, were origins alike."""
+    sizes = Counter(real.origin for real in reals)
+    wanted = (len(sizes) + 1) * (1 - share)
+    below = 0.0
+    ordered = sorted(reals)
+    for real in ordered:
+        below += 1 / sizes[real.origin]
+        if below >= wanted - 1e-9:
+            return math.nextafter(real.score, 1.0)
+    return math.nextafter(ordered[-1].score, 1.0)
+
+
+def false_alarms_by_origin(scores: Sequence[float], labels: Sequence[int], origins: Sequence[str],
+                           altered: Sequence[Copy] = ()) -> dict[str, tuple[int, int, int]]:
+    """Judge the reals of each origin by the band that the other origins choose.
+
+    Returns:
+        For each origin with a real how many of its reals are called FAKE, UNDECIDED, and how many there are.
+    """
+    found = {}
+    for origin in sorted({origin for origin, label in zip(origins, labels) if not label}):
+        kept = [number for number, other in enumerate(origins) if other != origin]
+        band = fit([scores[n] for n in kept], [labels[n] for n in kept], [origins[n] for n in kept],
+                   [copy for copy in altered if copy.origin != origin])
+        own = [score for score, label, other in zip(scores, labels, origins) if other == origin and not label]
+        fake = sum(score >= band.high for score in own)
+        found[origin] = fake, sum(score >= band.low for score in own) - fake, len(own)
+    return found
 
 
 def _platt(logits: Sequence[float], labels: Sequence[int]) -> tuple[float, float]:

@@ -121,7 +121,7 @@ def video_facts(path: str | Path) -> dict[str, Any]:
 
 
 def _tags(metadata: dict[str, str]) -> dict[str, Any]:
-    """The tags that tell of tools and times, and whether a place is told."""
+    """Return the tags that name tools and times, and whether there is a place among them."""
     found = {name.lower(): value for name, value in metadata.items()}
     tags = {name.rpartition(".")[2]: _text(found[name]) for name in SHOWN_TAGS if found.get(name)}
     return {**tags, "gps": True} if any("location" in name for name in found) else tags

@@ -4,7 +4,7 @@ A picture is judged from one crop a face, or whole, as its model's card says; a 
 clip shows several people, each is judged and the worst decides: one swapped face makes a fake.
 
 A verdict is `real`, `fake` or `undecided` with a reason. A file that cannot be read has none: that is an error.
-What this module does not know: who is in a clip; people are told apart by extract.faces.tracks.
+This module does not know who is in a clip: extract.faces.tracks separates people.
 """
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ def decide(scores: Sequence[float], card: dict[str, Any], n_read: int, least: in
     score = aggregate(scores, card["aggregation"])
     calibration = Calibration.of(card)
     if calibration and calibration.low <= score < calibration.high:
-        return "undecided", score, "; ".join([f"this model cannot tell between {calibration.low:.3f} and "
-                                              f"{calibration.high:.3f}", *complaints])
+        return "undecided", score, "; ".join([f"score {score:.3f} is in the uncertain band "
+                                              f"({calibration.low:.3f} to {calibration.high:.3f})", *complaints])
     return ("fake" if score >= card["threshold"] else "real"), score, ""
 
 
@@ -183,8 +183,7 @@ class Judge:
         from classify.judging.people import people_of
 
         least, video = needed_faces(found.modality), found.video
-        judged = [(self._person(person, video["n_read"], least), person) for person in people_of(found, least)]
-        judged.sort(key=lambda pair: _order(pair[0]), reverse=True)
+        judged = self.judge_crops(people_of(found, least), video["n_read"], least)
         worst = judged[0][0]
         several = f"{len(judged)} people, the one {worst['where']} decides" if len(judged) > 1 else ""
         if several and not is_unfit(worst):
@@ -197,6 +196,20 @@ class Judge:
             video["n_faces"], worst["frames"], self.card["model_id"], worst["probability"],
             [found for found, _ in judged] if several else None, worst["quality"],
             facts_of(path)), [person for _, person in judged]
+
+    def judge_crops(self, people: Sequence[Person], n_read: int, least: int) -> list[tuple[dict[str, Any], Person]]:
+        """Judge people from their crops.
+
+        Args:
+            people: of one clip, at least one.
+            n_read: frames that were looked at, for the reason.
+            least: faces that a verdict needs, of `needed_faces`.
+
+        Returns:
+            An entry of Verdict.people with each person, the one that decides first.
+        """
+        judged = [(self._person(person, n_read, least), person) for person in people]
+        return sorted(judged, key=lambda pair: _order(pair[0]), reverse=True)
 
     def _person(self, person: Person, n_read: int, least: int) -> dict[str, Any]:
         """An entry of Verdict.people."""

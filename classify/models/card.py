@@ -148,6 +148,7 @@ def _check_judging(card: dict[str, Any]) -> None:
         from_record(options, _get(card, name, dict))
     if card.get("crop") not in (None, "face", "whole"):
         raise _Wrong(f"crop must be face or whole, got {str(card['crop'])[:40]!r}")
+    _text(card, "variant", optional=True)
     for name, kind in (("dataset", str), ("demo", bool), ("versions", dict), ("calibrated_on", dict)):
         _get(card, name, kind, optional=True)
     clips = (card.get("calibrated_on") or {}).get("clips", [])

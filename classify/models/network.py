@@ -187,7 +187,8 @@ def save_checkpoint(path: Path, net: torch.nn.Module, card: dict[str, Any], half
         state |= {k: v.detach().half().contiguous() for k, v in net.named_parameters()}
         net.load_state_dict(state)  # as it will be once loaded: the card's probe is of these weights
     card = {**card, "format": FORMAT, "label_map": {"real": 0, "fake": 1}, "probe": _probe(net, card["size_px"]),
-            "model_id": f"{card['backbone']}-{_digest(state)[:8]}"}
+            "model_id": "-".join(filter(None, (card["backbone"], card.get("calibration") and card.get("variant"),
+                                               _digest(state)[:8])))}
     write_bytes(path, save(state, {"card": json.dumps(card)}))
     return card
 

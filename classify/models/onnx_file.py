@@ -99,6 +99,26 @@ def digest_of(content: bytes) -> str:
     return digest(list(_fields(content)), content)
 
 
+def replace_card(content: bytes, card: dict[str, Any]) -> bytes:
+    """Return the content of an .onnx file with another card and no other metadata; what it computes stays as it is."""
+    kept = b"".join(content[field.start:field.end] for field in _fields(content) if field.number != MODEL_METADATA)
+    entry = _bytes_field(1, CARD_KEY.encode()) + _bytes_field(2, json.dumps(card).encode())
+    return kept + _bytes_field(MODEL_METADATA, entry)
+
+
+def _bytes_field(number: int, value: bytes) -> bytes:
+    return _number(number << 3 | 2) + _number(len(value)) + value
+
+
+def _number(value: int) -> bytes:
+    """A number as protobuf writes it: seven bits a byte, the lowest first."""
+    found = bytearray()
+    while value > 127:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes(found + bytes([value]))
+
+
 def _content(path: Path) -> bytes:
     try:
         if not path.is_file():

@@ -120,6 +120,14 @@ def partners(out: Path, rows: pd.DataFrame) -> list[list[int]]:
     return found
 
 
+def dataset_weights(out: Path, rows: pd.DataFrame) -> np.ndarray:
+    """Weight each row, float64 (n,), so that all reals of a dataset together weigh the square root of their number."""
+    index = read_table(out / "index.csv", INDEX)
+    dataset = rows["video_id"].map(dict(zip(index["video_id"], index["dataset"])))
+    n_reals = dataset[rows["label"] == 0].value_counts()
+    return 1 / np.sqrt(dataset.map(n_reals).fillna(1).to_numpy(np.float64))
+
+
 def methods_of(out: Path, rows: pd.DataFrame) -> tuple[list[str], np.ndarray]:
     """Names of the methods that made the fakes among `rows`, and for each row the number of its own, -1 for reals and
     for fakes of which the corpus does not say it."""

@@ -22,9 +22,9 @@ def ensemble(models: Sequence[Path], out: Path, options) -> dict[str, Any]:
     """
     import json
 
+    from classify.evaluation.score import score_crops
     from classify.models.network import Ensemble, load_torch, save_checkpoint
     from classify.models.versions import versions
-    from classify.score import score_crops
     from classify.training.dataset import parts_of
     from classify.training.recipes import TrainOptions
     from classify.training.train import choices

@@ -126,7 +126,7 @@ def learning_batches(crops: Material, order: EpochOrder, augmentation: AugmentOp
     order.set_epoch(epoch)
     batches = Batches(crops.pictures, crops.numbers, crops.train["label"].to_numpy(), order, (augmentation, order.seed))
     for batch in batches:
-        varied = augment(batch.pictures, augmentation, draws(batch.rows.tolist(), order.seed, epoch))
+        varied = augment(batch.pictures, augmentation, draws(batch.keys.tolist(), order.seed, epoch))
         yield varied.permute(0, 2, 3, 1).contiguous().numpy(), batch.labels.numpy()
 
 

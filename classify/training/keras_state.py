@@ -1,4 +1,4 @@
-"""What a training run on Keras remembers between two epochs, and the rules that hang on its epochs alone.
+"""What a training run on Keras remembers between two epochs, and the rules that depend on its epochs alone.
 
 The rules are those of classify/training/module.py, where Lightning keeps them: learning rate, best epoch, when to
 stop. Here

@@ -1,6 +1,6 @@
 """The training loop: Lightning runs it, this module says what a step, an epoch and a good epoch are.
 
-Everything random hangs on (seed, epoch, step), never on what ran before, so a resumed run goes on as if undisturbed.
+Everything random depends on (seed, epoch, step) only, so that a resumed training continues as if undisturbed.
 """
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Learner(lightning.LightningModule):
             layer.train(layer in learning)
 
     def training_step(self, batch: Batch, step: int) -> torch.Tensor:
-        drawn = draws(batch.rows.tolist(), self.options.seed, self.current_epoch)
+        drawn = draws(batch.keys.tolist(), self.options.seed, self.current_epoch)
         features = self._features(augment(batch.pictures, self.augmentation, drawn))
         logits = self.net.head(features).flatten()
         loss = self._loss(logits, batch.labels)

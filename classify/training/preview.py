@@ -20,9 +20,9 @@ from classify.training.recipes import TrainOptions
 from classify.training.train import parse
 from data.loading.augment import augment, draws
 from data.loading.batches import Batches
+from data.loading.face_mesh import mesh_points
 from data.loading.options import AugmentOptions
 from data.loading.pack import Pack
-from data.loading.self_blending import landmarks
 from pipeline.errors import command
 from pipeline.options import as_record
 from pipeline.tables import write_bytes
@@ -33,12 +33,13 @@ TILE_PX = 112     # smallest tile; smaller pictures are enlarged by a whole numb
 LINE_PX, TEXT_PX, GAP_PX = 20, 8, 2  # height of a line, mean width of a letter at this size, between tiles
 
 
-@dataclass(frozen=True)
+@dataclass
 class Epoch:
     """An order of rows as data.loading.batches.Batches wants it: these rows in one batch, drawn as in this epoch."""
 
     rows: np.ndarray
     epoch: int
+    paired: bool = False
 
     def __len__(self) -> int:
         return 1
@@ -64,7 +65,7 @@ def seen(pictures: np.ndarray, numbers: np.ndarray, labels: np.ndarray, rows: np
     pictures, numbers, points: as of data.loading.batches.Batches; labels: per training row.
     """
     batch = next(iter(Batches(pictures, numbers, labels, Epoch(rows, epoch), (options, seed), points=points)))
-    return augment(batch.pictures, options, draws(batch.rows.tolist(), seed, epoch)).numpy()
+    return augment(batch.pictures, options, draws(batch.keys.tolist(), seed, epoch)).numpy()
 
 
 def write_sheet(out: Path, model: ModelOptions, training: TrainOptions, options: AugmentOptions) -> tuple[int, int]:
@@ -77,9 +78,10 @@ def write_sheet(out: Path, model: ModelOptions, training: TrainOptions, options:
     rows = chosen(table["video_id"].to_numpy(), labels, training.seed)
     plain, points = pack.pictures[numbers[rows]], None
     if training.blend:  # the reals once more, as the fakes that are made of them
-        points = landmarks(pack.pictures, numbers, np.where(np.isin(np.arange(len(labels)), rows), labels, 1))
-        reals = rows[labels[rows] == 0]
-        rows, plain = np.concatenate([rows, len(labels) + reals]), np.concatenate([plain, plain[:len(reals)]])
+        points = mesh_points(pack.pictures, numbers, np.where(np.isin(np.arange(len(labels)), rows), labels, 1))
+        with_face = (labels[rows] == 0) & np.isfinite(points[rows]).all((1, 2))
+        rows, plain = (np.concatenate([rows, len(labels) + rows[with_face]]),
+                       np.concatenate([plain, plain[with_face]]))
     labels_shown = np.where(rows < len(labels), labels[rows % len(labels)], 1)
     columns = [plain.transpose(0, 3, 1, 2)] + [seen(pack.pictures, numbers, labels, rows, options, training.seed, epoch,
                                                     points) for epoch in range(EPOCHS)]

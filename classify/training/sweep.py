@@ -119,7 +119,7 @@ def compare(out: Path, options: CompareOptions, others: list[str]) -> pd.DataFra
 
 
 def _result(out: Path, folder: Path, flags: list[str]) -> dict[str, Any]:
-    """The part of the row that does not hang on the machine: stored, or trained and scored and then stored."""
+    """The part of the row that does not depend on the machine: stored, or trained and scored and then stored."""
     from classify.models.network import read_card
     from classify.training.train import parse, train
     from data.loading.pack import Pack
@@ -152,8 +152,8 @@ def _result(out: Path, folder: Path, flags: list[str]) -> dict[str, Any]:
 def _numbers(out: Path, model_file: Path, running) -> dict[str, Any]:
     """Validation and test numbers with their intervals: each held-out crop is scored once."""
     from classify.evaluation.metrics import evaluate
+    from classify.evaluation.score import held_out_scores
     from classify.models.network import load_checkpoint
-    from classify.score import held_out_scores
     from extract.faces.detector import pick_device
 
     net, card = load_checkpoint(model_file, pick_device(running.device))

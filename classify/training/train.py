@@ -23,22 +23,24 @@ import zlib
 from pathlib import Path
 from typing import Any, Callable
 
+import numpy as np
 import pandas as pd
 
 from classify.evaluation.options import ScoreOptions
+from classify.evaluation.score import score_crops
 from classify.judging.aggregate import DEFAULT_RULE, aggregate, auc, choose_aggregation, choose_threshold
 from classify.judging.judge import needed_faces
 from classify.models.network import FaceNet, build, load_torch, resized, save_checkpoint
 from classify.models.options import ModelOptions
 from classify.models.versions import versions
-from classify.score import score_crops
-from classify.training.dataset import Material, crops_record
+from classify.training.dataset import Material, crops_record, dataset_weights
 from classify.training.dataset import material as read_material
 from classify.training.dataset import methods_of, partners, parts_of
+from classify.training.depthwise import replace_depthwise
 from classify.training.recipes import RecipeOptions, TrainOptions
 from data.loading.batches import Batches, EpochOrder, InOrder
+from data.loading.face_mesh import cached_mesh_points
 from data.loading.options import AugmentOptions
-from data.loading.self_blending import landmarks
 from extract.faces.detector import pick_device
 from extract.layouts.base import thing_of
 from pipeline.errors import CheckpointError, OutOfMemoryError, SplitError
@@ -63,7 +65,7 @@ def train(out: Path, model: ModelOptions, training: TrainOptions, augmentation: 
     net, card = _begin(model, training, out)
     made_from = {"model": as_record(model), "augmentation": as_record(augmentation), "batch": running.batch,
                  **{k: v for k, v in as_record(training).items() if k not in ("epochs", "patience", "resume")},
-                 **({"epochs": training.epochs} if training.cosine else {}),  # the rate hangs on how far it is
+                 **({"epochs": training.epochs} if training.cosine else {}),  # the rate depends on how far it is
                  "split_hash": json.loads((out / "split.json").read_text())["split_hash"]}
     folder = folder or out / "model"
     run = folder / "run"
@@ -138,14 +140,15 @@ def _join(device: str) -> int:
     return int(os.environ.get("RANK", 0))
 
 
-def _first(rank: int, make: Callable[[], Any]) -> Any:
-    """What `make` gives in the first process, which all wait for; the others get the same, but of a Material None."""
+def _first(rank: int, make: Callable[[], Any], shared: bool = True) -> Any:
+    """What `make` gives in the first process, which all wait for; the others get the same, or None where it is a
+    Material or not shared."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return make()
     import torch
 
     made = [make() if rank == 0 else None]
-    sent = [None if isinstance(made[0], Material) else made[0]]
+    sent = [made[0] if shared and not isinstance(made[0], Material) else None]
     torch.distributed.broadcast_object_list(sent)
     return made[0] if rank == 0 else sent[0]
 
@@ -201,18 +204,28 @@ def _fit(net: FaceNet, card: dict, material: Material, out: Path, run: Path, tra
 
     labels = material.train["label"].to_numpy()
     weights = [len(labels) / (2 * int((labels == label).sum())) for label in (0, 1)]
+    if device == "cpu":
+        replace_depthwise(net)
     learner = Learner(net, (weights[0], weights[1]) if training.balance == "loss" else (1.0, 1.0), material.val,
                       training, augmentation, run.with_name("epochs.csv"),
                       _methods(out, card["methods"], material) if net.method_head is not None else None)
     keeper, runner = trainer(run, device, training)
     share = runner.global_rank, runner.world_size
     where = f"cuda:{runner.local_rank}" if device.startswith("cuda") and runner.world_size > 1 else device
+    points = blendable = None
+    if training.blend:
+        stored = out / "packed" / f"mesh-{card['size_px']}-{card['centre']:g}.npz"
+        pictured = material.pictures, material.numbers, labels
+        points = _first(runner.global_rank, lambda: cached_mesh_points(stored, *pictured), shared=False)
+        points = cached_mesh_points(stored, *pictured) if points is None else points
+        blendable = np.isfinite(points).all((1, 2))
     order = EpochOrder(labels, running.batch * share[1], training.seed, training.balance,
-                       partners(out, material.train) if training.balance == "pairs" else (), training.blend)
+                       partners(out, material.train) if training.balance == "pairs" else (), training.blend, blendable,
+                       dataset_weights(out, material.train) if training.even else None, training.pairs)
     if resume_from:  # Lightning opens the loader before it tells the sampler which epoch a resumed run is in
         order.set_epoch(torch.load(resume_from, map_location="cpu", weights_only=True)["epoch"] + 1)
     learn = Batches(material.pictures, material.numbers, labels, order, (augmentation, training.seed), share, where,
-                    landmarks(material.pictures, material.numbers, labels) if training.blend else None)
+                    points)
     look = Batches(material.pictures, material.val_numbers, material.val["label"],
                    InOrder(len(material.val), running.batch * share[1]), None, share, where)
     try:

@@ -90,7 +90,7 @@ def plan(options: DemoOptions) -> list[Job]:
         last = options.identities if group == n_groups - 1 else first + options.group
         others = [first + (person - first + step) % (last - first) for step in range(1, last - first)]
         for clip in range(options.clips):
-            # Clips take turns, so that with fewer fakes than others everybody is worn alike.
+            # Clips take turns, so that with fewer fakes than others every face is used equally often.
             turned = others[clip % len(others):] + others[:clip % len(others)]
             fakes = tuple((other, f"Celeb-synthesis/id{person}_id{other}_{clip:04d}.mp4")
                           for other in sorted(turned[:options.fakes]))

@@ -1,6 +1,7 @@
 """Training crops varied: what a camera, an encoder and a messenger may do to a face, drawn anew every epoch.
 
-Each crop's draws hang on (seed, epoch, its row) alone: not on the batch that it is in, the process or the device.
+The draws of a crop depend on (seed, epoch, its key) alone: not on the batch that it is in, the process or the device.
+A crop's key is its row; the fake of a pair has the key of its real, so that nothing but the fake tells them apart.
 `degrade` works on the CPU, with OpenCV's own JPEG and x264; `augment` is one batched affine map and arithmetic on the
 device.
 """
@@ -16,13 +17,14 @@ import torch
 from data.loading.options import LEAST_CRF, AugmentOptions
 from pipeline.parallel import cpu_count
 
-DRAWS = 22  # uniform numbers in [0, 1) per crop; each use has its own, so that an option changes no other's draw
+DRAWS = 28  # uniform numbers in [0, 1) per crop; each use has its own, so that an option changes no other's draw
 SOME = 0.5  # share of the crops that a degradation falls on
+JITTER_PX = 2  # largest shift of the frames that a predicted frame is coded after
 
 
-def draws(rows: Sequence[int], seed: int, epoch: int) -> np.ndarray:
-    """Uniform numbers in [0, 1), float64 (n, DRAWS), of these rows in this epoch."""
-    return np.stack([np.random.default_rng((seed, epoch, int(row))).random(DRAWS) for row in rows])
+def draws(keys: Sequence[int], seed: int, epoch: int) -> np.ndarray:
+    """Draw uniform numbers in [0, 1), float64 (n, DRAWS), for crops with these keys in this epoch."""
+    return np.stack([np.random.default_rng((seed, epoch, int(key))).random(DRAWS) for key in keys])
 
 
 def degrade(pictures: np.ndarray, options: AugmentOptions, drawn: np.ndarray) -> np.ndarray:
@@ -39,14 +41,13 @@ def degrade(pictures: np.ndarray, options: AugmentOptions, drawn: np.ndarray) ->
 def _degraded(picture: np.ndarray, options: AugmentOptions, u: np.ndarray) -> np.ndarray:
     import cv2
 
-    side = picture.shape[0]
-    if options.downscale < 1 and u[8] < SOME:
+    side = small = picture.shape[0]
+    if options.downscale < 1 and u[8] < SOME:  # enlarged again at the end: what follows happens to the small picture
         small = max(4, round(side * (options.downscale + u[9] * (1 - options.downscale))))
         how = (cv2.INTER_AREA, cv2.INTER_LINEAR)[int(u[15] * 2)]  # encoders and messengers are not all careful
-        picture = cv2.resize(cv2.resize(picture, (small, small), interpolation=how), (side, side),
-                             interpolation=cv2.INTER_LINEAR)
+        picture = cv2.resize(picture, (small, small), interpolation=how)
     if options.blur > 0 and u[10] < SOME:
-        picture = cv2.GaussianBlur(picture, (0, 0), max(0.05, float(u[11]) * options.blur))
+        picture = cv2.GaussianBlur(picture, (0, 0), max(0.05, float(u[11]) * options.blur * small / side))
     if options.noise > 0 and u[18] < SOME:
         picture = _noisy(picture, options.noise * float(u[19]), 1 + float(u[20]), int(u[21] * 2 ** 32))
     if options.jpeg < 100 and u[12] < SOME:
@@ -54,7 +55,10 @@ def _degraded(picture: np.ndarray, options: AugmentOptions, u: np.ndarray) -> np
         _, stored = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
         picture = np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR))[..., ::-1]
     if options.h264 and u[16] < SOME:
-        picture = h264(picture, round(LEAST_CRF + u[17] * (options.h264 - LEAST_CRF)), "veryfast")
+        picture = h264(picture, round(LEAST_CRF + u[17] * (options.h264 - LEAST_CRF)), "veryfast", u[22:26])
+    if small < side:
+        how = (cv2.INTER_LINEAR, cv2.INTER_CUBIC)[int(u[26] * 2)]
+        picture = cv2.resize(picture, (side, side), interpolation=how)
     return picture
 
 
@@ -69,26 +73,38 @@ def _noisy(picture: np.ndarray, levels: float, grain: float, seed: int) -> np.nd
     return np.clip(picture + noise * (levels / max(float(noise.std()), 1e-6)) + .5, 0, 255).astype(np.uint8)
 
 
-def h264(picture: np.ndarray, crf: int, preset: str = "medium") -> np.ndarray:
-    """A picture as a key frame of an H.264 stream (libx264) shows it. uint8 RGB (height, width, 3) in and out.
+def h264(picture: np.ndarray, crf: int, preset: str = "medium", jitter: np.ndarray | None = None) -> np.ndarray:
+    """Code a picture as a frame of an H.264 stream (libx264).
 
-    crf: constant rate factor, 0 to 51, larger is coarser; preset: x264's. An odd last row or column is repeated to be
-    coded, as 4:2:0 has it.
+    Args:
+        picture: uint8 RGB (height, width, 3).
+        crf: constant rate factor, 0 to 51, larger is coarser.
+        preset: x264's.
+        jitter: uniform numbers in [0, 1), (4,): the picture is coded as a predicted frame, the third after two copies
+            that are shifted by up to JITTER_PX, as most frames of a clip are. None: it is coded as a key frame.
+
+    Returns:
+        The picture as decoded, of the same shape. An odd last row or column is repeated to be coded, as 4:2:0 needs it.
     """
     import av
 
     height, width = picture.shape[:2]
-    even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+    edge = JITTER_PX if jitter is not None else 0
+    framed = np.pad(picture, ((edge, edge + height % 2), (edge, edge + width % 2), (0, 0)), "edge")
+    even_height, even_width = height + height % 2, width + width % 2
+    shifts = [] if jitter is None else list(np.floor(jitter * (2 * edge + 1)).astype(int).reshape(2, 2) - edge)
+    frames = [np.ascontiguousarray(framed[edge + y:edge + y + even_height, edge + x:edge + x + even_width])
+              for y, x in [*shifts, (0, 0)]]
     encoder: Any = av.CodecContext.create("libx264", "w")
-    encoder.width, encoder.height, encoder.pix_fmt = even.shape[1], even.shape[0], "yuv420p"
+    encoder.width, encoder.height, encoder.pix_fmt = even_width, even_height, "yuv420p"
     encoder.time_base, encoder.thread_count = Fraction(1, 25), 1
     encoder.options = {"crf": str(crf), "preset": preset, "tune": "zerolatency"}
     decoder: Any = av.CodecContext.create("h264", "r")
     decoder.thread_count = 1
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), "rgb24")
-    packets = [*encoder.encode(frame), *encoder.encode(None), None]
+    packets = [packet for frame in frames for packet in encoder.encode(av.VideoFrame.from_ndarray(frame, "rgb24"))]
+    packets += [*encoder.encode(None), None]
     shown = [shown for packet in packets for shown in decoder.decode(packet)]
-    return shown[0].to_ndarray(format="rgb24")[:height, :width]
+    return shown[-1].to_ndarray(format="rgb24")[:height, :width]
 
 
 def augment(batch: torch.Tensor, options: AugmentOptions, drawn: np.ndarray) -> torch.Tensor:

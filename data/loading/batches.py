@@ -1,6 +1,6 @@
 """Which crops make up a batch, and batches from a pack: every step of training and scoring gets its pictures here.
 
-What a batch holds hangs on (seed, epoch) alone, so that a resumed run goes on in the same order, and several processes
+What a batch holds depends on (seed, epoch), so that a resumed run goes on in the same order, and several processes
 can each take their share of every batch.
 """
 from __future__ import annotations
@@ -22,7 +22,8 @@ RESIDENT = 0.5  # share of a GPU's free memory that a pack may take to live ther
 
 
 class Batch(NamedTuple):
-    """pictures: uint8 (n, 3, size, size) RGB; labels and rows int64 (n,), rows of the table that the batches are of.
+    """pictures: uint8 (n, 3, size, size) RGB; labels, rows and keys int64 (n,), rows of the table that the batches are
+    of, keys of `data.loading.augment.draws`.
 
     n_all: crops of this batch in all processes together.
     """
@@ -30,11 +31,17 @@ class Batch(NamedTuple):
     pictures: torch.Tensor
     labels: torch.Tensor
     rows: torch.Tensor
+    keys: torch.Tensor
     n_all: int
 
 
 class Order(Protocol):
-    """What decides which rows form a batch: its batches of this epoch, int64 arrays of rows."""
+    """What decides which rows form a batch: its batches of this epoch, int64 arrays of rows.
+
+    paired: each real is followed by the fake of its pair.
+    """
+
+    paired: bool
 
     def __len__(self) -> int: ...
 
@@ -43,6 +50,8 @@ class Order(Protocol):
 
 class InOrder:
     """All rows once, in their order."""
+
+    paired = False
 
     def __init__(self, n: int, batch: int):
         self.n, self.batch = n, batch
@@ -62,35 +71,41 @@ class EpochOrder:
       sampling    as many rows in all, half of them real: the rarer class repeats, the more frequent one is thinned
       pairs       every real once with a fake made from it, drawn anew each epoch, both in one batch
     partners: for pairs, per row the rows of the fakes made from it (empty for fakes). blend: for pairs, the share of
-    fakes that are the real blended with itself (data.loading.self_blending): row n + r is row r of the n rows as
-    such a fake. Reals
-    without a fake are then paired with that alone. Raises SplitError where a class is missing, or for pairs no real
-    has a fake.
+    fakes that are the real blended with itself (data.loading.self_blending): row n + r is row r of the n rows as such a
+    fake. Reals without a fake are then paired with that alone. blendable: for pairs, per row whether it can be blended
+    (default: every real). weights: for pairs, per row how often it is drawn in relation to the others. n_pairs: for
+    pairs, that many are drawn each epoch; 0 for each real once. Raises SplitError where a class is missing, or for
+    pairs no real has a fake.
     """
 
     def __init__(self, labels: Sequence[int], batch: int, seed: int, balance: str = "loss",
-                 partners: Sequence[Sequence[int]] = (), blend: float = 0.0):
+                 partners: Sequence[Sequence[int]] = (), blend: float = 0.0, blendable: np.ndarray | None = None,
+                 weights: np.ndarray | None = None, n_pairs: int = 0):
         self.labels, self.batch, self.seed, self.balance = np.asarray(labels), batch, seed, balance
         self.epoch = 0
+        self.paired = balance == "pairs"
         self.partners, self.blend = partners, blend
-        self.paired = np.flatnonzero(self.labels == 0) if blend else np.array(
-            [row for row, fakes in enumerate(partners) if len(fakes)], np.int64)
+        self.blendable = np.full(len(self.labels), bool(blend)) if blendable is None else blendable & bool(blend)
+        has_fake = np.array([len(partners[row]) > 0 if len(partners) else False for row in range(len(self.labels))])
+        self.reals = np.flatnonzero((self.labels == 0) & (self.blendable | has_fake))
+        self.weights = None if weights is None else weights[self.reals] / weights[self.reals].sum()
+        self.n_pairs = n_pairs or len(self.reals)
         if balance == "sampling" and len(np.unique(self.labels)) < 2:
             raise SplitError("balanced sampling needs reals and fakes in training")
-        if balance == "pairs" and not len(self.paired):
+        if self.paired and not len(self.reals):
             raise SplitError("pairs need fakes whose original is in training too, and none is: use another BALANCE=")
 
     def set_epoch(self, epoch: int) -> None:  # Lightning calls this before each epoch
         self.epoch = epoch
 
     def __len__(self) -> int:
-        n = 2 * len(self.paired) if self.balance == "pairs" else len(self.labels)
+        n = 2 * self.n_pairs if self.paired else len(self.labels)
         return -(-n // self.batch)
 
     def batches(self) -> list[np.ndarray]:
         draw = np.random.default_rng((self.seed, self.epoch))
-        if self.balance == "pairs":
-            reals = draw.permutation(self.paired)
+        if self.paired:
+            reals = self._drawn(draw)
             fakes = np.array([self._fake_of(int(real), draw) for real in reals])
             return [part.reshape(-1) for part in np.array_split(np.stack([reals, fakes], 1), len(self))]
         rows = draw.permutation(len(self.labels))
@@ -101,8 +116,22 @@ class EpochOrder:
             rows = draw.permutation(np.concatenate(chosen))
         return np.array_split(rows, len(self))
 
+    def _drawn(self, draw: np.random.Generator) -> np.ndarray:
+        """The reals of this epoch: each as often as its weight says, to the next whole number by chance."""
+        if self.weights is None and self.n_pairs == len(self.reals):
+            return draw.permutation(self.reals)
+        weights = np.full(len(self.reals), 1 / len(self.reals)) if self.weights is None else self.weights
+        wanted = weights * self.n_pairs
+        times = np.floor(wanted).astype(int)
+        left = self.n_pairs - times.sum()
+        rest = wanted - times
+        if left:
+            times[draw.choice(len(times), left, replace=False, p=rest / rest.sum())] += 1
+        return draw.permutation(np.repeat(self.reals, times))
+
     def _fake_of(self, real: int, draw: np.random.Generator) -> int:
-        if self.blend and (not len(self.partners[real]) or draw.random() < self.blend):
+        if self.blendable[real] and (not len(self.partners) or not len(self.partners[real])
+                                     or draw.random() < self.blend):
             return len(self.labels) + real
         return int(draw.choice(self.partners[real]))
 
@@ -112,8 +141,9 @@ class Batches:
 
     pictures: uint8 (m, size, size, 3). numbers: for each row its place in `pictures`. labels: for each row.
     degradation: (AugmentOptions, seed) for training, None else. share: (i, n) for the i-th of n processes, from 0.
-    device: where the batches are wanted; a pack that fits a GPU's memory is put there once. points: landmarks of each
-    row for rows that are blended with themselves (see EpochOrder), as data.loading.self_blending.self_blend takes them.
+    device: where the batches are wanted; a pack that fits a GPU's memory is put there once. points: face points of each
+    row for rows that are blended with themselves (see EpochOrder), as `self_blend` takes them. The real of such a pair
+    may be changed, too. Pairs stay together when a batch is divided among processes.
     """
 
     batch_sampler = None  # Lightning asks every loader for it
@@ -145,7 +175,9 @@ class Batches:
                 yield current.result()
 
     def _read(self, rows: np.ndarray, epoch: int) -> Batch:
-        mine = np.array_split(rows, self.share[1])[self.share[0]]
+        of_pair = 2 if self.sampler.paired else 1
+        mine = np.array_split(rows.reshape(-1, of_pair), self.share[1])[self.share[0]].ravel()
+        keys = np.repeat(mine[::of_pair], of_pair)
         blended, stored = mine >= len(self.labels), mine % len(self.labels)
         numbers = self.numbers[stored]
         if self._resident is not None:
@@ -154,16 +186,21 @@ class Batches:
             read = self.pictures[np.sort(numbers)][np.argsort(np.argsort(numbers))]  # in the order of the disk
             for place in np.flatnonzero(blended):
                 assert self.degradation is not None and self.points is not None
-                read[place] = self_blend(read[place], self.points[stored[place]],
-                                         np.random.default_rng((self.degradation[1], epoch, int(mine[place]), BLENDS)))
+                real, fake = self_blend(
+                    read[place], self.points[stored[place]],
+                    np.random.default_rng((self.degradation[1], epoch, int(mine[place]), BLENDS)))
+                if self.sampler.paired:
+                    read[place - 1] = real  # first: it may be the picture in `read[place]` itself
+                read[place] = fake
             if self.degradation and self._degrades():
                 options, seed = self.degradation
-                read = degrade(read, options, draws(mine.tolist(), seed, epoch))
+                read = degrade(read, options, draws(keys.tolist(), seed, epoch))
             pictures = torch.from_numpy(np.ascontiguousarray(read))
             if self.device.startswith("cuda"):
                 pictures = pictures.pin_memory()
         labels = np.where(blended, 1, self.labels[stored])
-        return Batch(pictures.permute(0, 3, 1, 2), torch.from_numpy(labels), torch.from_numpy(mine), len(rows))
+        return Batch(pictures.permute(0, 3, 1, 2), torch.from_numpy(labels), torch.from_numpy(mine),
+                     torch.from_numpy(keys), len(rows))
 
     def _degrades(self) -> bool:
         return self.degradation is not None and self.degradation[0].degrades

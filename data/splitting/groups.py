@@ -2,7 +2,7 @@
 
 A clip is a pair of ends: two people for a fake by identity (the one filmed and the one whose face it wears), the same
 source video or the same video twice by the other rules. Pairs are ties, and what ties connect is a group. Groups grow
-from the strongest tie to the weakest, so all sets on the way hold together more closely than they hang on to the rest:
+from the strongest tie to the weakest, so all sets on the way are tied together more closely than to the rest:
 where a group must be cut after all, those are the pieces to cut off. Names are all that is known here: the same person
 under two names is two people.
 """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TRANSFERS = {16: "PQ", 18: "HLG"}
 BT709, UNKNOWN, BT2020 = 1, 2, 9  # primaries, and matrices but for that of BT.709 (also 1)
 WHITE = 203.0        # cd/m2 of what an SDR picture shows as white (BT.2408)
-PEAK = 1000.0        # cd/m2 of the brightest light that is told apart
+PEAK = 1000.0        # cd/m2 of the brightest light that is kept apart from brighter light
 HLG_GAMMA = 1.2      # of the OOTF at PEAK
 STEPS = 1 << 16      # of the tables below; frames come as 16-bit RGB
 STRIP = 128          # rows at once, so that a frame of 4K takes some 30 MB and not 600

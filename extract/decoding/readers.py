@@ -170,7 +170,7 @@ class PyAV:
         return self._keys[bisect.bisect_right(self._keys, pts) - 1]
 
     def read_in_order(self, wanted: set[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Decode everything. Frames are told by timestamp where the packets had them, else by count."""
+        """Decode everything. Frames are identified by timestamp where the packets have one, else by count."""
         missing = set(wanted)
         number_of = {p: n for n, p in enumerate(self._pts)} if self._planned else None
         with self._open() as (container, stream):
@@ -228,7 +228,7 @@ def _rgb(frame, sar: Fraction | None) -> np.ndarray:
     turns = round(frame.rotation / 90)  # degrees counter-clockwise
     mirrored = _is_mirrored(frame)
     if mirrored:
-        turns += 2  # the angle of a mirrored matrix is told for a picture mirrored top to bottom
+        turns += 2  # the angle of a mirrored matrix is stored for a picture mirrored top to bottom
     transfer = transfer_of(frame.color_trc)
     rgb = to_sdr(frame, transfer) if transfer else frame.to_ndarray(format="rgb24")
     return _as_displayed(rgb, turns, mirrored, sar)

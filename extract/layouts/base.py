@@ -32,7 +32,7 @@ class Corpus:
     title: str                     # what it was recognised as, for people: "Celeb-DF v2"
     dataset: str                   # the same for tables: "Celeb-DF-v2"
     rows: list[dict[str, Any]]
-    found: dict[str, int]          # clips indexed of each kind, in the order they are told
+    found: dict[str, int]          # clips indexed of each kind, in the order of the report
     expected: dict[str, int] = field(default_factory=dict)  # clips the whole corpus has of each kind, where known
     listed: tuple[int, int] = (0, 0)  # clips of the official list that are here, and lines of that list
     missing: list[str] = field(default_factory=list)  # named by a list, metadata or table, but not here

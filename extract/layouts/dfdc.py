@@ -7,7 +7,7 @@ for 16,293 reals of the training parts, does it as well as faces can be told apa
 average linkage down to a cosine of .35, where alike people rather share a number than one person has two: 455 numbers;
 1.4 % of the pairs above .6 have two. A fake shows its original's person; whose face it wears is not known.
 
-A video without a label is left out; a label without a video is told as missing. The original of a fake keeps its name
+A video without a label is left out; a label without a video is missing. The original of a fake keeps its name
 where a subset lacks it.
 """
 from __future__ import annotations

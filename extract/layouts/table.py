@@ -15,7 +15,7 @@ from pipeline.errors import CorpusError
 
 LABEL_NAMES = ("real", "fake")
 LABEL_WORDS = {"0": 0, "1": 1, "real": 0, "fake": 1}
-OPTIONAL = ("original", "method", "target_id", "source_id")
+OPTIONAL = ("original", "method", "target_id", "source_id", "dataset")
 LARGEST = 2 ** 29   # bytes; millions of lines. What is larger, or holds zero bytes, is no table
 LOOKED_AT = 2 ** 16
 
@@ -27,7 +27,8 @@ def read_labels(path: Path, group: str = "auto") -> Corpus:
 
     Paths are relative to the CSV's folder, or absolute; a path may be a folder that holds the frames of a video. The
     CSV may have the columns original, the path of the real that a fake was made from; method; target_id, the person
-    filmed; source_id, the one whose face a fake wears. A fake without a target_id has that of its original.
+    filmed; source_id, the one whose face a fake wears; dataset, where the clip comes from. A fake without a target_id
+    has that of its original.
 
     Args:
         path: the file.
@@ -124,6 +125,6 @@ def _row(name: str, line: Line, root: Path, lines: dict[Path, Line], modality: s
          ) -> dict[str, Any]:
     original = line["original"]
     target = line["target_id"] or (lines.get(Path(original), {}).get("target_id", "") if original else "")
-    return row(name, line["label"], "table", line["method"], target, line["source_id"],
+    return row(name, line["label"], line["dataset"] or "table", line["method"], target, line["source_id"],
                Path(os.path.relpath(original, root)).as_posix() if original else "",
                modality=modality)

@@ -53,6 +53,7 @@ def _measure(root: Path, out: Path, n: int) -> tuple[float, set[tuple[str, str]]
     from extract.corpus import describe, find_corpus, plan, same_content
     from extract.decoding.sampling import FrameOptions
     from extract.faces.detector import FaceOptions
+    from extract.options import RunOptions
     from pipeline.tables import COPIES, INDEX, read_table, write_table
 
     spent = dict.fromkeys(("index", "bytes", "check", "extract", "digests", "hashes", "samples", "near", "split"), 0.0)
@@ -77,7 +78,7 @@ def _measure(root: Path, out: Path, n: int) -> tuple[float, set[tuple[str, str]]
     store.fingerprint = counted("hashes", copies.fingerprint)
     run.same_samples, run.near_copies = counted("samples", copies.same_samples), counted("near", copies.near_copies)
     timed("extract", run.extract_corpus, root, index, out / "faces", FrameOptions(), FaceOptions(),
-          run.RunOptions(workers=0, device="cpu"))
+          RunOptions(workers=0, device="cpu"))
     known = read_copies(out / "index.csv")
     timed("split", lambda: split_corpus(index, copies=known))
     finding = sum(spent[name] for name in ("bytes", "digests", "hashes", "samples", "near"))

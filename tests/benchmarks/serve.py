@@ -23,7 +23,7 @@ WARM = 7    # times that one clip is judged
 
 
 class Server:
-    """A server of our own with the shipped detector, on a free port."""
+    """A server with the shipped detector, on a free port."""
 
     def __init__(self) -> None:
         with socket.socket() as free:

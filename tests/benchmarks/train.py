@@ -1,7 +1,7 @@
 """`make bench-train`: what a training step costs beside what it must cost, as ratios.
 
 The loops take turns for a few steps each inside one run of `make train`'s own loop, which pauses meanwhile, so that a
-busy machine hits them alike. Each round gives a ratio, the median is printed. Crops are drawn noise: speed hangs on
+busy machine hits them alike. Each round gives a ratio, the median is printed. Crops are drawn noise: speed depends on
 their size alone. Wall seconds, all cores.
 
 conv's rate     a plain large 3 x 3 convolution, forward and backward, in the same precision; beside it a matrix
@@ -132,7 +132,7 @@ def augment_s(bench: Bench, batches: Batches, n: int) -> float:
     pictures = batch.pictures.to(bench.device)
 
     def work() -> None:
-        augment(pictures, AugmentOptions(), draws(batch.rows.tolist(), 0, 0))
+        augment(pictures, AugmentOptions(), draws(batch.keys.tolist(), 0, 0))
 
     work()
     return bench.seconds(work, n) / n

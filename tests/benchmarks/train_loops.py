@@ -113,7 +113,7 @@ class Bare:
     def _step(self) -> None:
         batch = next(self.batches)
         pictures, labels = batch.pictures.to(self.bench.device), batch.labels.to(self.bench.device)
-        drawn = draws(batch.rows.tolist(), self.bench.training.seed, 0)
+        drawn = draws(batch.keys.tolist(), self.bench.training.seed, 0)
         with self.bench.autocast():
             logits = self.net(augment(pictures, self.augmentation, drawn))
             loss = binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))

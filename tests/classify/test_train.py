@@ -381,7 +381,7 @@ def test_a_picture_is_enough_to_choose_by_and_a_clip_needs_three_crops():
 
 def test_a_second_head_learns_which_method_made_a_fake(out):
     """Fakes of one method are redder and darker, those of the other redder and brighter."""
-    from classify.score import guessed_methods
+    from classify.evaluation.score import guessed_methods
 
     split = read_table(out / "split.csv", SPLIT)
     index = []

@@ -13,6 +13,7 @@ import pytest
 from extract import corpus, run, store
 from extract.decoding.sampling import FrameOptions
 from extract.faces.detector import FaceOptions
+from extract.options import RunOptions
 from pipeline.errors import PipelineError
 from pipeline.tables import FACES, INDEX, VIDEOS, read_table
 
@@ -37,7 +38,7 @@ def some(demo_corpus, tmp_path):
 def extract(root, index, out, every=1.0, **options):
     return run.extract_corpus(root, read_table(index, INDEX), out, FrameOptions(every=every, min_frames=1),
                               FaceOptions(),
-                              run.RunOptions(**{"workers": 0, "device": "cpu", **options}))
+                              RunOptions(**{"workers": 0, "device": "cpu", **options}))
 
 
 def tables(out):
@@ -213,7 +214,7 @@ def test_two_shards_run_side_by_side_but_not_twice_the_same_nor_beside_the_whole
 @pytest.mark.parametrize("wrong", ["0/2", "3/2", "1", "a/b", "1/0"])
 def test_a_shard_that_is_none_is_refused(wrong):
     with pytest.raises(ValueError, match="shard must be i/n"):
-        run.RunOptions(shard=wrong)
+        RunOptions(shard=wrong)
 
 
 def test_verify_makes_damaged_and_lost_crops_again_and_touches_no_other(some):
@@ -274,7 +275,7 @@ def test_boxes_of_a_real_are_reused_for_a_fake_that_fits_after_a_kill_too(demo_c
 
 def test_reused_boxes_and_shards_are_not_to_be_had_together():
     with pytest.raises(ValueError, match="without shard"):
-        run.RunOptions(reuse_boxes=True, shard="1/2")
+        RunOptions(reuse_boxes=True, shard="1/2")
 
 
 def test_a_corpus_that_is_unplugged_goes_on_with_its_crops_and_says_so(some, capsys):

@@ -10,6 +10,7 @@ from extract import corpus, run
 from extract.corpus import find_corpus
 from extract.decoding.sampling import FrameOptions
 from extract.faces.detector import FaceOptions
+from extract.options import RunOptions
 from pipeline import storage
 from pipeline.tables import INDEX, VIDEOS, read_table, write_table
 from tests import s3 as server
@@ -20,7 +21,7 @@ needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="
 
 def extract(root, index, out, **options):
     return run.extract_corpus(root, read_table(index, INDEX), out, FrameOptions(every=2.0), FaceOptions(),
-                              run.RunOptions(**{"workers": 0, "device": "cpu", **options}))
+                              RunOptions(**{"workers": 0, "device": "cpu", **options}))
 
 
 def contents(out):

@@ -12,34 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from classify.judging.face_quality import Quality
 from classify.judging.judge import is_unfit
-from pipeline.errors import OptionsError
 
 if TYPE_CHECKING:
     from classify.judging.evidence import Evidence
 
 MOST_POINTS = 400  # of a person in the timeline; of more, the highest of each stretch are drawn
 MOST_ROWS = 200    # of the table of scores
-SUFFIXES = (".html", ".htm", ".png")
 UNITS = {"size_px": "size in px", "fps": "frames per second", "c2pa": "", "bytes": "", "gps": "says where it was taken"}
-
-
-def check_report(path: Path) -> None:
-    """Raises OptionsError where no sheet can be written under this name: before minutes of judging."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise OptionsError(f"--report {path}: name a file that ends in .html, or .png for a slide")
-
-
-def write_sheet(path: Path, evidence: Evidence, shipped: bool = False) -> None:
-    """Write the sheet as a page or, by its suffix, as a picture. shipped: the model is the one that ships."""
-    from pipeline.tables import write_bytes
-
-    check_report(path)
-    if path.suffix.lower() == ".png":
-        from classify.judging.sheet.slide import draw_slide
-
-        write_bytes(path, draw_slide(evidence))
-    else:
-        write_bytes(path, render(evidence, shipped).encode("utf-8", "backslashreplace"))
 
 
 def render(evidence: Evidence, shipped: bool = False) -> str:
@@ -99,7 +78,7 @@ def meaning(evidence: Evidence) -> list[str]:
                 "light and strong compression are common reasons.",
         "real": "It is not a certificate. A method that the model has not learned, or a copy that was compressed or "
                 "shrunk on its way, hides a fake from it.",
-        "undecided": "It is no half of a yes. Nothing here speaks for or against the " + evidence.thing + "."}
+        "undecided": "This is not a weak FAKE. Nothing here speaks for or against the " + evidence.thing + "."}
     found = [lines[said.verdict]]
     if faces:
         found.append(f"Only faces were looked at: not the sound, not the scene, not whether the {evidence.thing} shows "

@@ -1,13 +1,27 @@
 """The measure of quality: folds of people, counts, intervals, alterations; and the corpus of the shipped detector."""
 import csv
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from classify.evaluation import cross_corpus
 from classify.evaluation.corruptions import ALTERATIONS, COMMON, Altered
-from classify.evaluation.cross_corpus import Judged, band_of, calls, cross_fitted, exact, rankings
+from classify.evaluation.cross_corpus import (
+    SWAPS,
+    TALKING,
+    UNALTERED,
+    Judged,
+    band_of,
+    by_origin,
+    calls,
+    clips_of,
+    describe,
+    exact,
+    measured,
+    ranking,
+    rankings,
+)
 from classify.release.training_corpus import CENTRE, chosen, dfdc_rows
 from extract.decoding.sampling import FrameOptions
 from pipeline.errors import CorpusError
@@ -16,47 +30,74 @@ from tests.clips import write_clip
 
 def clips(n=40):
     """n reals of n people scored .01, .02, …, and as many fakes of these people, .6 higher."""
-    return [Judged(f"{label}/{k}.mp4", "corpus", label, "swap" if label else "", f"person {k}", k / 100 + .6 * label)
+    return [Judged(f"{label}/{k}.mp4", "corpus", label, "swap" if label else "", f"person {k}", k / 100 + .6 * label,
+                   origin=f"origin {k}")
             for k in range(1, n + 1) for label in (0, 1)]
 
 
-def test_a_persons_clips_are_judged_by_a_band_of_other_people():
-    """The one with the highest real score of all is a false alarm only because the band has not seen it."""
-    found, probabilities = cross_fitted(clips(), {})
-    highest = next(clip for clip in found if not clip.label and clip.person == "person 40")
-    assert highest.verdict == "fake"
-    assert all(clip.verdict == "fake" for clip in found if clip.label)
-    assert len(probabilities) == 80 and all(0 < p < 1 for p in probabilities)
-    folds = cross_corpus._folds(clips())
-    assert all(folds[k] == folds[k + 1] for k in range(0, 80, 2)) and set(folds) == set(range(5))
-
-
-def test_clips_without_a_score_stay_undecided():
-    faceless = Judged("x.mp4", "corpus", 0, "", "x", None, "undecided", "no face")
-    found, probabilities = cross_fitted([*clips(), faceless], {})
-    assert found[-1].verdict == "undecided" and probabilities[-1] is None
-
-
-def test_what_is_unfit_is_undecided_whatever_its_score_and_chooses_no_band():
+def test_what_is_unfit_or_has_no_score_chooses_no_band():
     soft = replace(clips()[0], path="soft.mp4", score=.99, unfit=True)
-    found, probabilities = cross_fitted([*clips(), soft], {})
-    assert found[-1].verdict == "undecided" and probabilities[-1] is None
-    assert band_of([*clips(), soft], {COMMON[0]: [soft]}) == band_of(clips(), {})
-    fit = replace(soft, path=clips()[0].path, unfit=False)
-    assert band_of(clips(), {COMMON[0]: [fit] * 9}).high > band_of(clips(), {}).high
+    faceless = Judged("x.mp4", "corpus", 0, "", "x", None, "undecided", "no face")
+    plain = band_of({UNALTERED: clips()})
+    assert band_of({UNALTERED: [*clips(), soft, faceless], COMMON[0]: [soft, faceless]}) == plain
+    assert band_of({UNALTERED: clips(), COMMON[0]: [replace(soft, unfit=False)] * 9}).high > plain.high
+    assert by_origin({UNALTERED: clips()})["origin 40"] == (1, 0, 1)
 
 
-def test_counts_and_rankings_by_hand():
+def test_auc_and_recall_by_hand_and_beside_another_model():
+    reals = [Judged(f"r{k}", "c", 0, "", f"r{k}", k / 100) for k in range(40)]           # .00 to .39
+    fakes = [Judged(f"f{k}", "c", 1, "m", f"f{k}", score) for k, score in enumerate((.375, .5, .6, .005))]
+    row = ranking(reals + fakes)
+    assert row["auc"] == pytest.approx((38 + 40 + 40 + 1) / 160)
+    assert row["recall"] == .75  # two of 40 reals may be above: the bar is the third, .37
+    assert row["auc_low"] < row["auc"] < row["auc_high"]
+    worse = [replace(clip, score=1 - clip.score) if clip.label else clip for clip in reals + fakes]
+    both = ranking(reals + fakes, worse)
+    assert both["other_auc"] == pytest.approx(1) and both["auc_gain_high"] < .1
+    assert ranking(reals + fakes, reals + fakes)["auc_gain_low"] is None  # no difference, no interval
+    assert ranking(reals)["auc"] is None
+
+
+def test_counts_and_rankings_of_each_kind():
     some = [Judged("a", "c", 0, "", "a", .1, "real"), Judged("b", "c", 0, "", "b", .5, "fake"),
             Judged("d", "c", 1, "m1", "a", .4, "undecided"), Judged("e", "c", 1, "m2", "b", .9, "fake"),
-            Judged("f", "wild", 0, "", "f", .7, "fake")]
-    assert [(row["corpus"], row["method"], row["auc"]) for row in rankings(some)] == [
-        ("c", "all", .75), ("c", "m1", .5), ("c", "m2", 1.0), ("all clips", "all", 4 / 6)]
-    [*_, every] = rankings([*clips(), *some[-1:]])
-    assert every["n_real"] == 41 and every["low"] < every["auc"] <= every["high"]  # 40 people, both classes each
+            Judged("f", "wild", 0, "", "f", .7, "fake"), Judged("g", "heads", 1, "Head", "g", .6, "fake", kind=TALKING)]
+    found = rankings({UNALTERED: some, "H.264 crf 34": some[:5]})
+    assert [(row["condition"], row["fakes"], row["reals"], round(row["auc"], 3)) for row in found] == [
+        (UNALTERED, SWAPS, "all", .667), (UNALTERED, TALKING, "all", .667), (UNALTERED, "m1", "all", .333),
+        (UNALTERED, "m2", "all", 1.0), (UNALTERED, "Head", "all", .667), (UNALTERED, "c", "its own", .75),
+        ("H.264 crf 34", SWAPS, "all", .667)]
     by_kind = {(row["corpus"], row["label"], row["method"]): row for row in calls(some)}
     assert (by_kind["c", "real", ""]["n"], by_kind["c", "real", ""]["called_fake"]) == (2, 1)
     assert by_kind["c", "fake", "m1"]["undecided"] == 1 and by_kind["wild", "real", ""]["called_fake"] == 1
+    assert any("Head" in line for line in describe(found, calls(some), {"o": (1, 2, 4)}))
+
+
+def test_stored_faces_give_the_verdicts_of_the_clips_themselves(demo_corpus, tmp_path):
+    from classify.judging.judge import Judge
+    from classify.video import SHIPPED
+
+    judge = Judge(SHIPPED, "cpu")
+    listed = clips_of([demo_corpus], [])[:2]
+    found = measured(judge, listed, tmp_path, (UNALTERED, "scaled to 1/2"))
+    for clip in found[UNALTERED]:
+        itself = judge.judge(clip.path)
+        assert (clip.score, clip.verdict) == (pytest.approx(itself.score, abs=.02), itself.verdict)
+    assert [clip.score for clip in found["scaled to 1/2"]] != [clip.score for clip in found[UNALTERED]]
+    stored = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*.npz")}
+    again = measured(judge, listed, tmp_path)
+    assert len(stored) == 2 and {file: file.stat().st_mtime_ns for file in tmp_path.glob("*.npz")} == stored
+    assert again[UNALTERED] == found[UNALTERED]
+
+
+def test_talking_heads_are_named_by_their_family_and_natural_clips_by_their_origin(tmp_path):
+    for name in ("heads/Family/a.mp4", "heads/Other/b.mp4", "wild/site__c.mp4", "wild/d.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = clips_of([], [tmp_path / "wild"], [tmp_path / "heads"])
+    assert {(Path(clip.path).name, clip.label, clip.method, clip.origin) for clip in found} == {
+        ("a.mp4", 1, "Family", ""), ("b.mp4", 1, "Other", ""), ("site__c.mp4", 0, "", "wild/site"),
+        ("d.mp4", 0, "", "wild")}
 
 
 def test_exact_intervals_of_known_shares():

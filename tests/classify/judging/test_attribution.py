@@ -41,7 +41,7 @@ def test_the_map_is_hot_where_the_network_looks_and_nowhere_else():
     rest[:, :8, :8] = rest[:, 8:16, 8:16] = 0
     assert (rest == 0).all()
     logits = Corner()(torch.from_numpy(pictures).permute(0, 3, 1, 2).float())
-    assert maps.sum((1, 2)) == pytest.approx(logits.tolist(), rel=1e-4)  # of a linear network all of it is told
+    assert maps.sum((1, 2)) == pytest.approx(logits.tolist(), rel=1e-4)  # of a linear network: all
 
 
 def test_the_map_changes_with_what_is_looked_at_and_not_with_the_background():

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from classify.judging.calibration import Calibration, fit, logit, reliability
+from classify.judging.calibration import Calibration, Copy, false_alarms_by_origin, fit, logit, quantile, reliability
 
 
 def test_at_most_the_share_of_new_reals_is_called_fake_or_left_undecided():
@@ -12,7 +12,7 @@ def test_at_most_the_share_of_new_reals_is_called_fake_or_left_undecided():
     draw, fakes, undecided = np.random.default_rng(0), 0, 0
     for _ in range(2000):
         *known, new = draw.beta(2, 5, 60)
-        band = fit([*known, .9], [0] * 59 + [1], (), .05, .2)
+        band = fit([*known, .9], [0] * 59 + [1], (), (), .05, .2)
         fakes += new >= band.high
         undecided += band.low <= new < band.high
     assert .03 < fakes / 2000 <= .055            # 1/20 is what 59 allow: ceil(60 * .95) = 57, the third from above
@@ -21,7 +21,7 @@ def test_at_most_the_share_of_new_reals_is_called_fake_or_left_undecided():
 
 def test_the_band_is_made_of_the_reals_of_its_rank():
     reals = [k / 100 for k in range(1, 40)]  # 39: ceil(40 * .95) = 38th and ceil(40 * .8) = 32nd
-    band = fit([*reals, .7], [0] * 39 + [1], (), .05, .2)
+    band = fit([*reals, .7], [0] * 39 + [1], (), (), .05, .2)
     assert (band.low, band.high) == (pytest.approx(.32), pytest.approx(.38))
     assert band.low > .32 and band.high > .38  # the score itself was a real's: it is not yet fake
 
@@ -52,9 +52,11 @@ def test_classes_that_are_told_apart_do_not_give_a_step():
 
 def test_altered_copies_of_reals_raise_the_bar_for_fake_and_no_other():
     reals, fakes = [k / 100 for k in range(1, 60)], [.9]
-    plain, borne = fit(reals + fakes, [0] * 59 + [1]), fit(reals + fakes, [0] * 59 + [1], [.7] * 59)
-    assert plain.high == pytest.approx(.59) and borne.high == pytest.approx(.7)
-    assert fit(reals + fakes, [0] * 59 + [1], [.01] * 59) == plain  # nor do copies lower it
+    labels, origins = [0] * 59 + [1], [str(number) for number in range(60)]
+    plain = fit(reals + fakes, labels, origins)
+    borne = fit(reals + fakes, labels, origins, [Copy(.7, str(number)) for number in range(59)])
+    assert plain.high == pytest.approx(.58) and borne.high == pytest.approx(.7)  # ceil(60 * .96) = 58th
+    assert fit(reals + fakes, labels, origins, [Copy(.01, str(n)) for n in range(59)]) == plain  # nor lower
     assert (borne.low, borne.slope, borne.offset) == (plain.low, plain.slope, plain.offset)
 
 
@@ -76,3 +78,22 @@ def test_a_card_without_calibration_has_none():
     assert Calibration.of({"calibration": None}) is None and Calibration.of({}) is None
     band = Calibration(.2, .4, 1.0, 0.0)
     assert Calibration.of({"calibration": band.as_record()}) == band
+
+
+def test_every_origin_weighs_the_same_however_many_clips_it_has():
+    """19 origins with one clip of .1 to .19 and one with a thousand of .9."""
+    few = [Copy(.1 + number / 200, f"few {number}") for number in range(19)]
+    assert quantile(few, .05) == math.nextafter(few[-1].score, 1)  # (19 + 1) * .95 = 19th
+    many = [Copy(.9, "many")] * 1000
+    assert quantile([*few, *many], .10) == math.nextafter(few[-1].score, 1)  # 21 * .9 = 18.9 of 20 origins
+    assert quantile([*few, *many], .05) == math.nextafter(.9, 1)             # 21 * .95 = 19.95
+
+
+def test_an_origin_is_judged_by_the_band_of_the_others():
+    scores = [.1 + number / 1000 for number in range(40)] + [.5, .9]
+    labels, origins = [0] * 41 + [1], [str(number) for number in range(40)] + ["odd", "fakes"]
+    found = false_alarms_by_origin(scores, labels, origins)
+    assert len(found) == 41 and found["odd"] == (1, 0, 1) and found["0"] == (0, 0, 1)
+    assert fit(scores, labels, origins).high == pytest.approx(.5)  # with it the bar is at it
+    raised = false_alarms_by_origin(scores, labels, origins, [Copy(.6, origin) for origin in origins[:40]])
+    assert raised["odd"] == (0, 1, 1)

@@ -106,7 +106,7 @@ def test_one_person_is_no_list(judge):
 def test_a_score_in_the_band_is_undecided_with_what_can_be_done():
     verdict, score, reason = decide([.5] * 3, CARD, 3, complaints=["the face is too dark"])
     assert (verdict, score) == ("undecided", .5)
-    assert reason == "this model cannot tell between 0.400 and 0.600; the face is too dark"
+    assert reason == "score 0.500 is in the uncertain band (0.400 to 0.600); the face is too dark"
     assert decide([.6] * 3, CARD, 3)[0] == "fake" and decide([.39] * 3, CARD, 3) == ("real", pytest.approx(.39), "")
 
 

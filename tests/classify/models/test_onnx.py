@@ -17,6 +17,7 @@ from classify.models.onnx import load_onnx
 from classify.models.onnx_export import with_card
 from classify.models.onnx_file import MOST_BYTES
 from classify.models.options import ModelOptions
+from classify.models.probe import probe_pictures
 from classify.video import SHIPPED
 from extract.decoding.sampling import FrameOptions
 from extract.faces.detector import FaceOptions
@@ -187,6 +188,29 @@ def test_the_crops_of_the_run_are_what_is_compared(demo_run, tmp_path):
     compared = export.crops_to_compare(demo_run / "model" / "model.safetensors", {"size_px": 48, "centre": .8})
     assert compared.source.endswith("face crops") and compared.pictures.shape[1:] == (48, 48, 3)
     assert 0 < len(compared.pictures) <= export.CROPS
+
+
+def test_a_clip_gets_the_verdict_that_torch_gives(demo_run, demo_corpus, tmp_path):
+    from classify.judging.judge import Judge
+
+    model = demo_run / "model" / "model.safetensors"
+    export.export_model(model, tmp_path / "m.onnx")
+    ours, theirs = Judge(tmp_path / "m.onnx"), Judge(model, "cpu")
+    for clip in (demo_corpus / "Celeb-real" / "id0_0000.mp4", demo_corpus / "Celeb-synthesis" / "id0_id1_0000.mp4"):
+        found, expected = ours.judge(clip), theirs.judge(clip)
+        assert (found.verdict, found.n_faces, found.model) == (expected.verdict, expected.n_faces, expected.model)
+        assert found.score == pytest.approx(expected.score, abs=2e-3)
+
+
+def test_crops_of_a_run_are_scored_as_by_torch(exported):
+    from classify.evaluation.options import ScoreOptions
+    from classify.evaluation.score import score_pictures
+
+    pictures = np.concatenate([probe_pictures(SIZE), np.full((1, SIZE, SIZE, 3), 90, np.uint8)])
+    places = np.array([2, 0, 1])
+    scores = [score_pictures(net, pictures, places, ScoreOptions(batch=2), progress=False)
+              for net in (load_onnx(exported[1], "cpu")[0], load_checkpoint(exported[0])[0])]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-5) and len(set(scores[0])) == 3
 
 
 def test_an_onnx_file_is_there_to_judge_with_not_to_train_on(exported):

@@ -1,6 +1,7 @@
 """The shipped detector: what it is, that it still gives the scores it was shipped with, that it can be trained on."""
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 import torch
 
 from classify import image, video
-from classify.evaluation.cross_corpus import Judged
+from classify.evaluation.corruptions import COMMON
+from classify.evaluation.cross_corpus import UNALTERED, Judged
 from classify.judging.calibration import Calibration
 from classify.models.network import read_card
 from classify.release import detector
@@ -77,18 +79,17 @@ def test_the_last_step_chooses_the_band_and_changes_no_weight(demo_run, tmp_path
     from safetensors.torch import load_file
 
     scores = [*np.linspace(.01, .6, 59), *np.linspace(.3, .99, 20), None]
-    clips = [Judged(f"/a/{k}.mp4", "c", int(k >= 59), "", str(k), score) for k, score in enumerate(scores)]
-    monkeypatch.setattr(detector, "clips_of", lambda corpora, natural: [])
-    monkeypatch.setattr(detector, "judged", lambda judge, found: clips)
-    monkeypatch.setattr(detector, "altered", lambda judge, reals, names: {
-        name: [Judged("/a/0.mp4", "c", 0, "", "0", .9)] for name in names[:4]})
+    clips = [Judged(f"/a/{k}.mp4", "c", int(k >= 59), "", str(k), score, origin=str(k))
+             for k, score in enumerate(scores)]
+    copies = {name: [replace(clips[k], score=.9) for k in range(59)] for name in COMMON[:4]}
+    monkeypatch.setattr(detector, "measured", lambda judge, found, *rest: {UNALTERED: clips, **copies})
     model = demo_run / "model" / "model.safetensors"
-    card = detector.ship(model, [], [], tmp_path / "d.safetensors", "cpu")
+    card = detector.ship(model, [], tmp_path / "d.safetensors", tmp_path, "cpu")
     before, after = load_file(model), load_file(tmp_path / "d.safetensors")
     assert set(before) == set(after)
     assert all(torch.allclose(before[name].float(), after[name].float(), 1e-3, 1e-6) for name in before)  # 16 bits
-    assert card["threshold"] == pytest.approx(.9, abs=1e-6) == card["calibration"]["high"]  # 63rd of 59 reals, 4 copies
-    assert card["calibration"]["low"] == pytest.approx(scores[50], abs=1e-6)                # 51st of 59 reals
+    assert card["threshold"] == pytest.approx(.9, abs=1e-6) == card["calibration"]["high"]  # of reals and copies
+    assert card["calibration"]["low"] == pytest.approx(scores[50], abs=1e-6)  # ceil(60 * .84) = 51st of 59 reals
     assert card["calibrated_on"]["n_real"] == 59 and card["calibrated_on"]["n_fake"] == 20
     assert card["centre"] == detector.CENTRE and card["faces"]["crop"] == "face"
 

@@ -58,7 +58,7 @@ def pictures(n=3, size=32):
 
 
 def lively(on_torch, model):
-    """The model with scores that hang on the picture: untrained, they hardly do. Batch norm gets the statistics of a
+    """The model with scores that depend on the picture: untrained, they hardly do. Batch norm gets the statistics of a
     batch, the head weights of spread 1."""
     body = next(layer for layer in model.layers if hasattr(layer, "layers"))
     norms = [layer for layer in body.layers if isinstance(layer, on_torch.layers.BatchNormalization)]

@@ -3,8 +3,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from classify.evaluation.options import ScoreOptions
+from classify.evaluation.score import held_out_scores
 from classify.models.network import load_checkpoint
-from classify.score import held_out_scores
 from classify.training import sweep
 from pipeline.errors import OptionsError
 from pipeline.tables import read_table

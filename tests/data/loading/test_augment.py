@@ -149,3 +149,13 @@ def test_half_of_the_crops_are_coded_each_at_a_rate_of_its_own():
     assert 10 <= len(changed) <= 30 and len(set(changed)) > 5
     with pytest.raises(ValueError, match="h264 must be 0 or from 18"):
         AugmentOptions(h264=10)
+
+
+def test_a_predicted_frame_is_coded_after_two_shifted_copies_and_stays_in_its_place():
+    picture = np.random.default_rng(0).integers(60, 200, (24, 32, 3), dtype=np.uint8).repeat(2, 0).repeat(2, 1)
+    key = h264(picture, 30)
+    after = [h264(picture, 30, jitter=np.array(jitter)) for jitter in ([0, 0, .9, .9], [.9, .1, .2, .8])]
+    assert all(frame.shape == picture.shape and not np.array_equal(frame, key) for frame in after)
+    still = h264(picture, 30, jitter=np.full(4, .5))
+    loss = [np.abs(frame.astype(int) - picture).mean() for frame in (key, still, *after)]
+    assert max(loss) < .3 * np.abs(np.roll(picture, 2, 1).astype(int) - picture).mean()

@@ -108,12 +108,42 @@ def test_a_real_can_be_paired_with_itself_blended_and_is_a_fake_then():
         EpochOrder(LABELS, 4, 0, "pairs", partners, blend=1).batches()).reshape(-1, 2))
 
     faces = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
-    points = np.full((20, 5, 2), np.nan, np.float32)
+    points = np.random.default_rng(1).uniform(.2, .8, (20, 468, 2)).astype(np.float32)
     read = [Batches(faces, np.arange(20), LABELS, order, (AugmentOptions(), 5), share, points=points)
             for share in ((0, 1), (0, 2), (1, 2))]
     whole, *halves = [{int(row): (picture, int(label)) for batch in batches
                        for row, picture, label in zip(batch.rows, batch.pictures, batch.labels)} for batches in read]
+    blended = set(rows[rows[:, 1] >= 20, 0])
     for row, (picture, label) in whole.items():
         assert label == int(row >= 20 or LABELS[row])
         assert torch.equal(picture, {**halves[0], **halves[1]}[row][0])
-        assert torch.equal(picture, torch.from_numpy(faces[row % 20]).permute(2, 0, 1)) == (row < 20)
+        as_stored = torch.equal(picture, torch.from_numpy(faces[row % 20]).permute(2, 0, 1))
+        assert as_stored == (row < 20) or row in blended  # the real of a blend may be changed, too
+    assert blended and all(not torch.equal(whole[real][0], whole[real + 20][0]) for real in blended)
+
+
+def test_both_of_a_pair_are_degraded_and_moved_alike():
+    faces = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8), 20, 0)
+    order = EpochOrder(LABELS, 12, 0, "pairs", [[6], [7], [8], [9], [10], [11]] + [[]] * 14)
+    how = AugmentOptions(jpeg=20, blur=3, downscale=.3)
+    for batch in Batches(faces, np.arange(20), LABELS, order, (how, 5)):
+        assert batch.labels.tolist() == [0, 1] * 6 and torch.equal(batch.keys[::2], batch.keys[1::2])
+        assert torch.equal(batch.pictures[::2], batch.pictures[1::2])  # the same face, so the same picture
+        assert len({picture.numpy().tobytes() for picture in batch.pictures}) > 3
+
+
+def test_reals_without_face_points_are_not_blended():
+    blendable = np.array([True, True, False, False, True, True] + [False] * 14)
+    order = EpochOrder(LABELS, 4, 0, "pairs", [[6], [], [7], [], [], []] + [[]] * 14, 1.0, blendable)
+    pairs = dict(np.concatenate(order.batches()).reshape(-1, 2))
+    assert pairs == {0: 20, 1: 21, 2: 7, 4: 24, 5: 25}  # row 3 has no fake at all
+
+
+def test_an_epoch_can_have_so_many_pairs_that_datasets_count_by_their_weight():
+    weights = np.array([1, 1, 1, 1, 4, 8] + [1] * 14, float)
+    order = EpochOrder(LABELS, 4, 0, "pairs", (), 1.0, None, weights, 160)
+    assert len(order) == 80
+    first, second = rows_of(order, 0), rows_of(order, 1)
+    times = [first.count(row) for row in range(6)]
+    assert times == [10, 10, 10, 10, 40, 80] and first != second
+    assert len(set(rows_of(EpochOrder(LABELS, 4, 0, "pairs", (), 1.0, n_pairs=3)))) == 6  # three of six, each once

@@ -7,6 +7,7 @@ import pytest
 
 from extract.faces.detector import Detector, FaceOptions, make_cascade
 from extract.faces.gpu_server import DetectorServer, RemoteCascade
+from extract.options import RunOptions
 from pipeline.errors import OutOfMemoryError
 
 
@@ -113,7 +114,7 @@ def test_extraction_with_a_served_detector_gives_the_tables_of_one_without(demo_
 
     def extract(name):
         counts = run.extract_corpus(demo_corpus, index, tmp_path / name, FrameOptions(every=1), FaceOptions(),
-                                    run.RunOptions(workers=2))
+                                    RunOptions(workers=2))
         return counts, [(tmp_path / name / table).read_bytes() for table in ("videos.csv", "faces.csv")]
 
     monkeypatch.setattr(run, "pick_device", lambda device: "cpu")

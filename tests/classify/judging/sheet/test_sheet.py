@@ -11,7 +11,8 @@ import pytest
 from classify import image, video
 from classify.judging.evidence import MOST_FRAMES, gather
 from classify.judging.judge import Judge
-from classify.judging.sheet.page import MOST_POINTS, render, timeline, write_sheet
+from classify.judging.sheet.page import MOST_POINTS, render, timeline
+from classify.judging.sheet.write import write_sheet
 from tests.clips import noise, overwrite, write_clip
 
 MOST_BYTES = 5_000_000
@@ -98,7 +99,7 @@ def test_every_number_is_one_of_the_json(request, case):
 
 
 def test_the_verdict_stands_first_and_what_it_does_not_mean_follows(found):
-    for verdict, words in (("fake", "not proof"), ("real", "not a certificate"), ("undecided", "no half of a yes")):
+    for verdict, words in (("fake", "not proof"), ("real", "not a certificate"), ("undecided", "not a weak FAKE")):
         page = render(replace(found, verdict=replace(found.verdict, verdict=verdict)))
         assert page.index(f"<b>{verdict.upper()}</b>") < page.index(words) < page.index("Scores over the clip")
 
