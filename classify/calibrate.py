@@ -10,6 +10,8 @@ alarms finds fewer of them.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import math
 import sys
 from pathlib import Path
@@ -69,8 +71,12 @@ def calibrate(reals: Path, model: Path, false_alarms: float, out: Path, device: 
     band = Calibration(min(quantile(ranked, max(UNSURE, false_alarms)), high), high, before.slope, before.offset)
     reason = (f"at most {false_alarms:.2%} of unmanipulated clips like the {len(scores)} of a user that it was chosen "
               "on are called FAKE")
+    # A name of its own: whoever compares verdicts must see that they are of another band.
+    variant = "calibrated_" + hashlib.sha256(json.dumps(band.as_record()).encode()).hexdigest()[:6]
+    weights = judge.card["model_id"].rpartition("-")[2]
     return _write(model, out, {
-        **judge.card, "calibration": band.as_record(), "threshold": band.as_record()["high"],
+        **judge.card, "variant": variant, "model_id": f"{judge.card['backbone']}-{variant}-{weights}",
+        "calibration": band.as_record(), "threshold": band.as_record()["high"],
         "threshold_reason": reason,
         "calibrated_on": {"n_real": len(scores), "n_fake": 0, "altered": [], "clips": []}})
 

@@ -55,7 +55,7 @@ def export_model(model: Path, out: Path, bits: int | None = None, crops: Path | 
 
     if model.suffix != ".safetensors":
         raise CheckpointError(f"{model}: only .safetensors files are exported, networks of torch")
-    net, card = load_torch(model)
+    net, card = load_torch(model, pinned=False)
     bits = bits or (16 if _is_half(model) else 32)
     compared = crops_to_compare(model, card, crops)
     content, heat = export_graph(net, card, bits == 16)
@@ -75,7 +75,7 @@ def export_model(model: Path, out: Path, bits: int | None = None, crops: Path | 
                          "largest_difference": float(f"{difference:.2g}"), "compared_on": compared.source,
                          "versions": versions()}}
     write_bytes(out, with_card(content, card))
-    return load_onnx(out, "cpu")[1]
+    return load_onnx(out, "cpu", pinned=False)[1]
 
 
 def largest_difference(net: Any, ours: Any, pictures: np.ndarray) -> float:

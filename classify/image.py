@@ -99,7 +99,8 @@ def main(argv: list[str] | None = None) -> int:
     def lines(verdict) -> list[str]:
         return [line(verdict) + by(arguments.model), *(fact_lines(verdict.facts or {}) if arguments.verbose else [])]
 
-    return judge_each(paths, judged, None if arguments.json else lines, judge.card["model_id"], "picture")
+    return judge_each(paths, judged, None if arguments.json else lines, judge.card["model_id"], "picture",
+                      arguments.time_limit)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,17 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+import math
 import os
 import sys
 from pathlib import Path
 from typing import Any, Callable, Iterable
 
+from extract.decoding.media import Limits, set_limits
 from pipeline.errors import OptionsError, PipelineError, VideoError, command, fail
+from pipeline.options import add_flags, from_flags
 
 SHIPPED = Path(__file__).parent / "release" / "detector.onnx"  # judges where no --model is named
 BAR = 24  # characters of a full bar
@@ -90,19 +94,28 @@ def nothing_in(folder: str, thing: str) -> str:
 
 
 def judge_each(paths: Iterable[str], judge: Callable[[str], Any], lines: Callable[[Any], list[str]] | None,
-               model_id: str, thing: str) -> int:
+               model_id: str, thing: str, time_limit: float) -> int:
     """Judge and print path after path; one that cannot be judged is a line on stderr. Returns the exit status.
 
+    time_limit: in seconds, which a file's size adds to; where it is over, this process ends.
     lines: what to print for people of a Verdict; None prints JSON. thing: what a folder here has none of.
     """
     from classify.judging.judge import as_object
+    from extract.store import stamp_of
+    from pipeline.parallel import TimedOut, time_limit_of, watchdog
+
+    def late(path: str, error: TimedOut) -> None:
+        if not lines:
+            print(json.dumps(as_object(path=path, error=str(error), model=model_id)))
+        fail(f"{printable(path)}: {error}. Files after it were not judged: with --csv they would be")
 
     failed = 0
     for path in paths:
         try:
             if os.path.isdir(path):
                 raise VideoError(nothing_in(path, thing))
-            verdict = judge(path)
+            with watchdog(time_limit_of((stamp_of(Path(path)) or [0])[0], time_limit), functools.partial(late, path)):
+                verdict = judge(path)
         except PipelineError as error:
             failed = fail(f"{printable(path)}: {error}")
             if not lines:
@@ -126,7 +139,10 @@ def add_judge_flags(parser: argparse.ArgumentParser, thing: str, files: str) -> 
                         "for a slide")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that judge for --csv, a few "
                         "hundred MB each (default: one a core; on a GPU this one alone, 0)")
+    parser.add_argument("--time-limit", type=float, default=300.0, metavar="S", help=f"seconds that one {thing} may "
+                        "take, and 10 more for each MB of it (default 300)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default auto)")
+    add_flags(parser, Limits)
 
 
 def judge_for(arguments: argparse.Namespace, below: Callable[[list[str]], list[str]], thing: str) -> tuple:
@@ -136,6 +152,7 @@ def judge_for(arguments: argparse.Namespace, below: Callable[[list[str]], list[s
     """
     from classify.models.card import read_card
 
+    set_limits(from_flags(Limits, arguments))
     read_card(arguments.model)
     paths = below(arguments.paths)
     one_each(arguments, paths, thing)
@@ -151,6 +168,8 @@ def judge_for(arguments: argparse.Namespace, below: Callable[[list[str]], list[s
 
 def one_each(arguments: argparse.Namespace, paths: list[str], thing: str) -> None:
     """Raises OptionsError for what cannot be done as asked: before minutes of judging."""
+    if not 0 < arguments.time_limit < math.inf:
+        raise OptionsError(f"--time-limit must be more than 0 seconds, got {arguments.time_limit}")
     if arguments.workers is not None and (arguments.workers < 0 or not arguments.csv):
         raise OptionsError(f"--workers is how many processes judge for --csv, at least 0, got {arguments.workers}")
     for name in ("csv", "report", "annotate", "picture"):
@@ -217,7 +236,8 @@ def main(argv: list[str] | None = None) -> int:
         return [line(verdict) + by(arguments.model), *more]
 
     judged = explained(judge, arguments) if arguments.report or arguments.annotate else judge.judge
-    return judge_each(paths, judged, None if arguments.json else lines, judge.card["model_id"], "video")
+    return judge_each(paths, judged, None if arguments.json else lines, judge.card["model_id"], "video",
+                      arguments.time_limit)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """How extraction does its work. Imported without numpy."""
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ class RunOptions:
                           remembered=False)
     engine: str = option("local", "where the workers run: here, or on Ray (a cluster that RAY_ADDRESS names, "
                                   "or one of this machine's cores)", choices=("local", "ray"), remembered=False)
+    time_limit: float = option(600.0, "seconds that one video may take, and 10 more for each MB of it; beyond, its "
+                                      "worker is replaced and its row has the status timeout", remembered=False)
     reuse_boxes: bool = option(False, "take the boxes of a real for its fakes, checked on every third frame")
 
     def __post_init__(self) -> None:
@@ -29,6 +32,8 @@ class RunOptions:
             raise ValueError("reuse_boxes needs a fake and its real in one run: give it without shard")
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"workers must be 0 or more, got {self.workers}")
+        if not 0 < self.time_limit < math.inf:
+            raise ValueError(f"time_limit must be more than 0 seconds, got {self.time_limit}")
         if self.shard is not None:
             match = re.fullmatch(r"(\d+)/(\d+)", self.shard)
             if not match or not 1 <= int(match[1]) <= int(match[2]):

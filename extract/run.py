@@ -25,15 +25,16 @@ from pathlib import Path
 from typing import Any
 
 from extract.copies import near_copies, same_samples
+from extract.decoding.media import Limits, limits, set_limits
 from extract.decoding.sampling import SAMPLING, FrameOptions
 from extract.faces.detector import DETECTOR, FaceOptions, WholeFrame, make_cascade, pick_device
 from extract.layouts.base import thing_of
 from extract.options import RunOptions
 from extract.store import Store, sha256_of, stamps_below, store_at
 from pipeline import stages
-from pipeline.errors import PipelineError, VideoError, command
+from pipeline.errors import PipelineError, VideoError, command, fail
 from pipeline.options import as_record
-from pipeline.parallel import cpu_count, map_unordered
+from pipeline.parallel import TimedOut, cpu_count, map_unordered, time_limit_of
 from pipeline.progress import progress_bar
 from pipeline.run_record import column
 from pipeline.storage import Remote, local_copy
@@ -91,12 +92,18 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
         if progress:
             stack.enter_context(progress)
             progress.start(len(todo), n_kept, thing, n_gone)
-        workers, *start = _workers(root, store, frames, faces, run, len(todo), stack)
+        workers, start, start_args, engine, gpus = _workers(root, store, frames, faces, run, len(todo), stack)
+
+        def limit_s(item: tuple) -> float:
+            stamp = stamp_of(item[0])
+            return time_limit_of(stamp[0] if stamp else None, run.time_limit)
+
         # A fake that may take the boxes of its real comes after it.
         for videos in ([v for v in todo if not original.get(v)], [v for v in todo if original.get(v)]):
             items = [(v, modality[v], _stamp(stamp_of, v, original), rows.get(original.get(v, "")), original.get(v))
                      for v in videos]
-            for (video_id, _, _, real, _), result in map_unordered(_extract_one, items, workers, *start):
+            for (video_id, _, _, real, _), result in map_unordered(
+                    _extract_one, items, workers, start, start_args, engine, gpus, limit_s, _expired):
                 rows[video_id], spent = _row_of(result)
                 if progress:
                     progress.add(rows[video_id], spent, real is not None)
@@ -140,7 +147,7 @@ def _workers(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions,
         gpus = GPU_SHARE if device.startswith("cuda") else 0.0
         most = min(n_cpus, int(n_gpus / gpus)) if gpus else n_cpus
         return (min(most if run.workers is None else run.workers, n_todo), _start_worker,
-                (root, store, frames, faces, device, None), "ray", gpus)
+                (root, store, frames, faces, device, None, limits()), "ray", gpus)
     # A wrong one ends here, not in every worker.
     device = pick_device(run.device) if n_todo and faces.crop == "face" else "cpu"
     most = cpu_count() + (0 if device == "cpu" else WAITING)
@@ -151,7 +158,7 @@ def _workers(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions,
 
         server = stack.enter_context(DetectorServer(make_cascade(faces, device)))
         served = server.address, server.key
-    return workers, _start_worker, (root, store, frames, faces, device, served), "local", 0.0
+    return workers, _start_worker, (root, store, frames, faces, device, served, limits()), "local", 0.0
 
 
 def _stamp(stamp_of, video_id: str, original: dict[str, str]) -> list | None:
@@ -204,12 +211,13 @@ class _Timed:
 
 
 def _start_worker(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions, device: str,
-                  served: tuple | None = None) -> None:
+                  served: tuple | None = None, most: Limits = Limits()) -> None:
     """served: address and key of a DetectorServer; without one the worker has a detector of its own."""
     import cv2
 
     from extract.faces.detector import Detector
 
+    set_limits(most)
     cv2.setNumThreads(0)  # a worker a core: more threads only wait for each other
     cascade = None
     if served:
@@ -254,11 +262,18 @@ def _row_of(result: Any) -> tuple[dict, dict[str, float]]:
         return result
     if isinstance(result, (PipelineError, OSError)):
         raise result
+    if isinstance(result, TimedOut):
+        return _failed(str(result), "timeout"), {}
     return _failed(f"{type(result).__name__}: {result}"), {}
 
 
-def _failed(reason: str) -> dict:
-    return {"video": {"status": "error", "reason": reason, **EMPTY_VIDEO}, "faces": []}
+def _expired(item: tuple, error: TimedOut) -> None:
+    """Without worker processes nothing can go on after a video that hangs."""
+    fail(f"{item[0]}: {error}; give --workers, then the others go on")
+
+
+def _failed(reason: str, status: str = "error") -> dict:
+    return {"video": {"status": status, "reason": reason, **EMPTY_VIDEO}, "faces": []}
 
 
 # ------------------------------------------------------------------------------------------------------- for a person
@@ -337,6 +352,7 @@ def _extract(work: stages.Work) -> int | None:
     root = stages.corpus_root(work.record)
     if root is None:
         raise PipelineError(f"{work.out} has no index: run `make index CORPUS=folder` first")
+    set_limits(work.options(Limits))
     rows = read_rows(work.out / "index.csv", INDEX)
     index = {name: [row[name] for row in rows] for name in INDEX}
     run, progress = work.options(RunOptions), Progress()

@@ -26,6 +26,9 @@ CHECK = 3             # of the frames with known faces the first and every third
 # Overlap (IoU) of the main faces from which a checked frame agrees. 24 fakes of Celeb-DF v2 and FaceForensics++
 # against their reals of the same size, 349 frames: median .93, least .75. A box moved by a sixth of its width has .71.
 SAME_FACE = 0.7
+BATCH_BYTES = 128 * 2 ** 20  # of frames that the detector is given at once
+MOST_FACES = 64       # of a frame, the largest; each costs 14 kB of colours and a place among the tracks
+OTHERS_BYTES = 128 * 2 ** 20  # of the crops of other faces, where everyone is asked for: the largest of each frame
 SAME_MOMENT_S = 0.02  # half a frame at 25 a second: frames of one number further apart show different moments
 
 
@@ -90,11 +93,13 @@ def extract_video(path: str | Path | Still | Clip, detector: Detector | WholeFra
     """Sample frames, find faces, crop the main one of each frame. A picture (by its content, or a Still) is one
     frame; a Clip brings its own options.
 
-    The main face is the detector's first. Memory: `detector.batch` frames, the crops, and 14 kB of colours a face.
+    The main face is the detector's first. Memory: `detector.batch` frames of together at most BATCH_BYTES, the crops,
+    and 14 kB of colours a face, of which a frame has at most MOST_FACES.
     known: faces of the real that this fake was made from. A frame whose number, time and picture size have known faces
     takes them as they are; the first such frame and every third is detected and must agree, or else the clip is read
     again and all frames are detected. The other frames are detected as always.
-    everyone: crop the other faces too. digest: also digest the frames, which tells copies of a clip.
+    everyone: crop the other faces too, the largest of each frame so far as all fit into OTHERS_BYTES. digest: also
+    digest the frames, which tells copies of a clip.
     Raises VideoError where no frame can be read; a clip without a face is an answer (status "no_face"), not an error.
     """
     if known is None or not known.faces:
@@ -115,6 +120,7 @@ def _extract(path: str | Path | Still | Clip, finder: _Finder, options: FrameOpt
     faces: list[tuple[dict[str, Any], np.ndarray]] = []  # rows with their colours
     size = (0, 0)
     n_read = 0
+    most_others = OTHERS_BYTES // (max(1, clip.n_asked) * 3 * cut.crop_px ** 2)
     for frames in _batches(clip.frames(), finder.detector.batch):
         n_read += len(frames)
         size = frames[0].rgb.shape[:2]
@@ -124,7 +130,7 @@ def _extract(path: str | Path | Still | Clip, finder: _Finder, options: FrameOpt
             if found.rows:
                 result.crops[frame.number] = (whole_square(frame.rgb, cut.crop_px) if cut.crop == "whole" else
                                               crop_square(frame.rgb, found.boxes[0], cut))
-            for row, box in list(zip(*found))[1:] if everyone else ():
+            for row, box in list(zip(*found))[1:1 + most_others] if everyone else ():
                 result.others[frame.number, row["face"]] = crop_square(frame.rgb, box, cut)
     # PyAV's frames and their side data refer to each other: without this a worker keeps 20 MB of each 720p clip until
     # Python looks for such cycles by itself, which it does after many more clips.
@@ -167,7 +173,7 @@ class _Finder:
             if number in reused:
                 found.append(_Found([{**row, "time_s": round(frame.time_s, 6)} for row in rows], _boxes(rows)))
                 continue
-            faces = next(detected)
+            faces = next(detected)[:MOST_FACES]
             if rows and not (faces and overlap(faces[0].box, _boxes(rows)[0]) >= SAME_FACE):
                 raise _Mismatch
             found.append(_Found([_row(frame, n, face, len(faces)) for n, face in enumerate(faces)],
@@ -188,10 +194,11 @@ def _boxes(rows: list[dict[str, Any]]) -> list[np.ndarray]:
 
 
 def _batches(frames, size: int):
-    """Lists of up to `size` frames of one picture size (a stream may change its size midway)."""
+    """Lists of up to `size` frames of one picture size (a stream may change its size midway), at most BATCH_BYTES."""
     batch: list[Frame] = []
     for frame in frames:
-        if batch and (len(batch) == size or frame.rgb.shape != batch[0].rgb.shape):
+        if batch and (len(batch) == size or frame.rgb.shape != batch[0].rgb.shape
+                      or (len(batch) + 1) * frame.rgb.nbytes > BATCH_BYTES):
             yield batch
             batch = []
         batch.append(frame)

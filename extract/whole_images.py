@@ -14,9 +14,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator
 
+from extract.decoding.media import limits, set_limits
 from extract.store import Store, sha256_of, stamp_of
 from pipeline.errors import CorpusError, VideoError
-from pipeline.parallel import map_unordered
+from pipeline.parallel import TimedOut, map_unordered, time_limit_of
 from pipeline.storage import Remote
 from pipeline.tables import FACES, VIDEOS, write_bytes, write_json, write_table
 
@@ -44,7 +45,7 @@ def extract_whole(root: Path, index, out: Path, options: dict[str, Any], run: Ru
     share = f"{part}of{parts}" if run.shard else "all"
     with Store(out, {}, share).locked(), contextlib.ExitStack() as stack:
         rows = {} if run.verify else {row[0]: row for row in _kept(out) if row[1] == stamp_of(root / row[0])}
-        rows = {name: rows[name] for name in names if name in rows and rows[name][2] != "error"
+        rows = {name: rows[name] for name in names if name in rows and rows[name][2] not in ("error", "timeout")
                 and not (run.retry_failed and rows[name][2] == "unreadable")}
         todo = [name for name in names if name not in rows]
         if progress:
@@ -67,14 +68,23 @@ def _looked_at(root: Path, names: list[str], run: RunOptions) -> Iterator[list[R
     """Rows of all these pictures, a bundle at a time. The pictures of a bundle whose worker died are tried alone."""
     bundles = [(root, names[i:i + BUNDLE]) for i in range(0, len(names), BUNDLE)]
     lost: list[str] = []
-    for (_, bundle), found in map_unordered(_look, bundles, run.workers, engine=run.engine):
+
+    def limit_s(job: tuple[Path, list[str]]) -> float:
+        sizes = [stamp[0] for name in job[1] if (stamp := stamp_of(root / name))]
+        return time_limit_of(sum(sizes), run.time_limit)
+
+    how: Any = (run.workers, set_limits, (limits(),), run.engine, 0.0, limit_s)
+    for (_, bundle), found in map_unordered(_look, bundles, *how):
         if isinstance(found, Exception):
             lost += bundle
         else:
             yield found
-    for (_, [name]), found in map_unordered(_look, [(root, [name]) for name in lost], run.workers, engine=run.engine):
-        failed = isinstance(found, Exception)
-        yield [[name, None, "error", f"{type(found).__name__}: {found}", 0, 0, None]] if failed else found
+    alone = [(root, [name]) for name in lost]
+    for (_, [name]), found in map_unordered(_look, alone, *how):
+        if isinstance(found, Exception):
+            status, why = ("timeout", "") if isinstance(found, TimedOut) else ("error", f"{type(found).__name__}: ")
+            found = [[name, None, status, f"{why}{found}", 0, 0, None]]
+        yield found
 
 
 def _look(bundle: tuple[Path, list[str]]) -> list[Row]:

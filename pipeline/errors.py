@@ -69,7 +69,7 @@ class OutOfMemoryError(PipelineError):
     """The device has no room for what was asked."""
 
 
-def fail(message: str) -> int:
+def fail(message: object) -> int:
     """Print one line on stderr and return the exit status 1."""
     print("error: " + " ".join(str(message).split()), file=sys.stderr)
     return 1

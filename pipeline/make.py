@@ -58,7 +58,8 @@ TARGETS = {
     "export": Target("classify.export", flags=("MODEL", "BITS", "CROPS")),
     "restore": Target("classify.training.replaced", flags=("MODEL_ID",)),
     "check": Target("extract.corpus", (), ("extract.corpus:IndexOptions",), out=False),
-    "serve": Target("serve.app", options=("serve.options:ServeOptions",), flags=("TOKEN", "MODEL"), out=False),
+    "serve": Target("serve.app", options=("serve.options:ServeOptions", "extract.decoding.media:Limits"),
+                    flags=("TOKEN", "MODEL"), out=False),
     "bench-quality": Target("classify.evaluation.cross_corpus", flags=("MODEL", "AGAINST", "DEVICE"), out=False),
     "calibrate": Target("classify.calibrate", flags=("REALS", "FALSE_ALARMS", "MODEL", "DEVICE"), out=False),
     "bench-extract": Target("tests.benchmarks.extract", out=False),
@@ -353,7 +354,8 @@ def _detector(given: dict[str, str]) -> int:
                       str(larger)) \
         or start("classify.release.detector", ["--model", str(larger / "model" / "model.safetensors"), *_clips(),
                                                "--out", "classify/release/detector.safetensors"]) \
-        or start("classify.export", ["classify/release/detector.safetensors", "--crops", str(out / "corpus")])
+        or start("classify.export", ["classify/release/detector.safetensors", "--crops", str(out / "corpus")]) \
+        or start("classify.release.pin", [])
 
 
 @command

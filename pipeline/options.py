@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import types
 import typing
 from typing import Any, Sequence, TypeVar
@@ -78,11 +79,36 @@ def as_record(options: Any) -> dict[str, Any]:
 
 
 def from_record(cls: type[T], record: dict[str, Any]) -> T:
-    """The reverse of `as_record`; unknown fields are an error, so that an old record never half-applies."""
+    """The reverse of `as_record`. Raises OptionsError.
+
+    Unknown fields are an error, so that an old record never half-applies; so are values of another type than the
+    field's, numbers that are not finite, and what the dataclass refuses.
+    """
     known = {field.name for field in dataclasses.fields(typing.cast(Any, cls))}
     if unknown := sorted(set(record) - known):
         raise OptionsError(f"{cls.__name__} has no option {unknown}; it has {sorted(known)}")
-    return cls(**record)
+    hints = typing.get_type_hints(cls)
+    choices: dict[str, Any] = {field.name: field.metadata.get("choices")
+                               for field in dataclasses.fields(typing.cast(Any, cls))}
+    for name, value in record.items():
+        if not _is_a(value, hints[name]):
+            raise OptionsError(f"{name} of {cls.__name__} must be of type {_plain_type(hints[name]).__name__}, got "
+                               f"{str(value)[:40]!r}")
+        if choices[name] and value is not None and value not in choices[name]:
+            raise OptionsError(f"{name} must be one of {', '.join(map(str, choices[name]))}, got {str(value)[:40]!r}")
+    try:
+        return cls(**record)
+    except ValueError as error:
+        raise OptionsError(str(error)) from None
+
+
+def _is_a(value: Any, hint: Any) -> bool:
+    kind = _plain_type(hint)
+    if value is None:
+        return kind is not hint
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 def _plain_type(hint: Any) -> type:

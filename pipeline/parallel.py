@@ -1,16 +1,31 @@
 """The map over many videos: a function over items in worker processes, in any order, surviving a worker's death.
 
-Here the workers are processes of this machine; ray_map.py has the same map on a Ray cluster.
+Here the workers are processes of this machine; ray_map.py has the same map on a Ray cluster. A worker holds one item at
+a time, so that one that dies or hangs tells which item it had, and is replaced.
 """
 from __future__ import annotations
 
 import contextlib
+import functools
+import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import threading
-from typing import Any, Callable, Iterable, Iterator, TypeVar
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import connection
+from typing import Any, NoReturn, TypeVar
+
+from pipeline.errors import PipelineError, fail
 
 Item = TypeVar("Item")
+START_S = 600.0        # in which a worker must have started
+LIVES_TO_START = 3     # workers in a row that may die before they have started, for each that is wanted
+PER_MB_S = 10.0        # seconds that each MB of a file adds to the limit of time: hang is told from long
+END_S = 5.0            # in which an idle worker must have ended
 
 
 class WorkerDied(RuntimeError):
@@ -20,6 +35,22 @@ class WorkerDied(RuntimeError):
         super().__init__("its worker process died twice (killed, or out of memory)")
 
 
+class TimedOut(RuntimeError):
+    """The result of an item that took longer than it may. Its worker was ended."""
+
+    def __init__(self, limit_s: float):
+        super().__init__(f"took longer than {limit_s:.0f} s, which is the limit of time: see --time-limit")
+        self.limit_s = limit_s
+
+    def __reduce__(self):
+        return type(self), (self.limit_s,)
+
+
+def time_limit_of(n_bytes: int | None, base_s: float) -> float:
+    """Return how many seconds a file of this size may take: `base_s`, and PER_MB_S more for each MB."""
+    return base_s + PER_MB_S * (n_bytes or 0) / 1e6
+
+
 def cpu_count() -> int:
     """The cores this process may use (a container's or taskset's share, not the machine's)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -27,77 +58,208 @@ def cpu_count() -> int:
 
 def map_unordered(function: Callable[[Item], Any], items: Iterable[Item], workers: int | None,
                   start: Callable[..., None] | None = None, start_args: tuple = (), engine: str = "local",
-                  gpus: float = 0.0) -> Iterator[tuple[Item, Any]]:
+                  gpus: float = 0.0, limit_s: Callable[[Item], float] | None = None,
+                  expired: Callable[[Item, TimedOut], None] | None = None) -> Iterator[tuple[Item, Any]]:
     """Yield (item, result) as they finish; a raised exception is the result of its item.
 
-    function, start and start_args must pickle; `start(*start_args)` runs once in each worker. With workers=0 everything
-    runs in this process. A worker that dies (killed, out of memory) breaks its pool: the items it may have been working
-    on are tried again one at a time, so that only the one that kills its worker ends as an error.
-    engine: "local", or "ray" for workers on a Ray cluster, each with one core and `gpus` of a GPU.
-    workers=None: all cores, of this machine or of the cluster.
+    Args:
+        function: with start and start_args it must pickle.
+        workers: processes; None: all cores, of this machine or of the cluster; 0: everything runs in this process.
+        start: `start(*start_args)` runs once in each worker. The first that raises ends the map with its error.
+        engine: "local", or "ray" for workers on a Ray cluster, each with one core and `gpus` of a GPU.
+        limit_s: how long an item may take; its worker is then replaced and its result is a TimedOut.
+        expired: with workers=0, where nothing can be replaced, it is called instead and this process ends, status 1.
+
+    An item whose worker dies (killed, out of memory) is tried once more; the second time its result is a WorkerDied.
     """
     items = list(items)
     if engine == "ray" and workers != 0 and items:
         from pipeline.ray_map import map_ray
 
-        yield from map_ray(function, items, workers, start, start_args, gpus)
+        yield from map_ray(function, items, workers, start, start_args, gpus, limit_s)
         return
     workers = cpu_count() if workers is None else workers
     if workers == 0:
         if start:
             start(*start_args)
         for item in items:
-            yield item, call(function, item)
+            late = functools.partial(expired, item) if expired else fail
+            with watchdog(limit_s(item) if limit_s else None, late):
+                result = call(function, item)
+            yield item, result
         return
-    suspects = yield from _pooled(function, items, workers, start, start_args)
-    while suspects:
-        # One worker, one item in flight: a second death convicts the item.
-        item, *suspects = suspects
-        again = yield from _pooled(function, [item], 1, start, start_args)
-        if again:
-            yield item, WorkerDied()
+    yield from _Pool(function, items, workers, start, start_args, limit_s).run()
 
 
-def _pooled(function, items, workers, start, start_args):
-    """Run items in one pool after another until all are done; returns those in flight when a pool broke."""
-    import multiprocessing
-    from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-    from concurrent.futures.process import BrokenProcessPool
+class _Worker:
+    """A process. number: of the item that it has, None while it starts or waits. since: when that began."""
 
-    waiting = list(reversed(items))
-    suspects: list[Any] = []
-    while waiting:
-        running: dict[Any, Any] = {}
+    def __init__(self, context: Any, function: Callable, start: Callable | None, start_args: tuple):
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs, function, start, start_args), daemon=True)
+        with _no_interrupts():
+            self.process.start()
+        theirs.close()
+        self.number: int | None = None
+        self.started, self.since = False, time.monotonic()
+
+    def end(self) -> None:
+        self.pipe.close()
+        self.process.kill()
+        self.process.join()
+
+
+class _Pool:
+    """The workers of one map."""
+
+    def __init__(self, function, items: list, workers: int, start, start_args: tuple, limit_s):
         # spawn: CUDA and OpenCV do not survive a fork.
-        with ProcessPoolExecutor(min(workers, len(waiting)), multiprocessing.get_context("spawn"),
-                                 initializer=_start, initargs=(start, start_args)) as pool:
-            try:
-                broken = False
-                while (waiting and not broken) or running:
-                    while waiting and not broken and len(running) < workers + 1:
-                        item = waiting.pop()
-                        try:
-                            with _no_interrupts():
-                                running[pool.submit(call, function, item)] = item
-                        except BrokenProcessPool:
-                            waiting.append(item)
-                            broken = True
-                    done, _ = wait(running, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        item = running.pop(future)
-                        if isinstance(future.exception(), BrokenProcessPool):
-                            suspects.append(item)
-                            broken = True
-                        else:
-                            yield item, future.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for process in list((getattr(pool, "_processes", None) or {}).values()):
-                    process.terminate()
-                raise
-        if broken and len(items) == 1:
-            break
-    return suspects
+        self.make = (multiprocessing.get_context("spawn"), function, start, start_args)
+        self.items, self.limit_s = items, limit_s
+        self.wanted = min(workers, len(items))
+        self.waiting = deque(range(len(items)))
+        self.deaths: Counter[int] = Counter()
+        self.lost = 0  # workers in a row that died without an item
+        self.workers: dict[Any, _Worker] = {}
+
+    def run(self) -> Iterator[tuple[Any, Any]]:
+        left = len(self.items)
+        try:
+            while left:
+                while len(self.workers) < min(self.wanted, left):
+                    worker = _Worker(*self.make)
+                    self.workers[worker.pipe] = worker
+                results = self._hear()
+                left -= len(results)
+                for number, result in results:  # when all that are idle have something to do again
+                    yield self.items[number], result
+            for worker in self.workers.values():
+                worker.pipe.close()
+            for worker in self.workers.values():
+                worker.process.join(END_S)
+        finally:
+            for worker in self.workers.values():
+                worker.end()
+
+    def _hear(self) -> list[tuple[int, Any]]:
+        """Wait until a worker says something, or one has run out of time. Returns results."""
+        until = min(worker.since + self._limit(worker) for worker in self.workers.values())
+        results: list[tuple[int, Any]] = []
+        # A minute at most: a limit of years is more than the system's call takes.
+        for pipe in connection.wait(list(self.workers), max(0.0, min(until - time.monotonic(), 60.0))):
+            results += self._answer(self.workers[pipe])
+        for worker in list(self.workers.values()):
+            limit = self._limit(worker)
+            if time.monotonic() - worker.since >= limit and not worker.pipe.poll():
+                if not worker.started:
+                    raise PipelineError(f"a worker process has not started in {limit:.0f} s")
+                self._drop(worker)
+                if worker.number is not None:
+                    results.append((worker.number, TimedOut(limit)))
+        return results
+
+    def _limit(self, worker: _Worker) -> float:
+        if not worker.started:
+            return START_S
+        return self.limit_s(self.items[worker.number]) if self.limit_s and worker.number is not None else float("inf")
+
+    def _answer(self, worker: _Worker) -> list[tuple[int, Any]]:
+        """What a worker has said: nothing, or the result of its item."""
+        try:
+            kind, result = worker.pipe.recv()
+        except (EOFError, OSError):
+            return self._bury(worker)
+        number = worker.number
+        if kind == "broken":
+            raise result
+        worker.number, worker.started, self.lost = None, True, 0
+        if self.waiting:
+            worker.number, worker.since = self.waiting.popleft(), time.monotonic()
+            with contextlib.suppress(OSError):  # it is dead, which is heard next
+                worker.pipe.send(self.items[worker.number])
+        return [] if kind == "ready" else [(number, result)]  # type: ignore[list-item]
+
+    def _bury(self, worker: _Worker) -> list[tuple[int, Any]]:
+        """A worker that has died: its item is tried again, once."""
+        self._drop(worker)
+        if worker.number is None:
+            self.lost += 1
+            if self.lost >= LIVES_TO_START * self.wanted:
+                raise PipelineError("worker processes die before they have started (the last with exit status "
+                                    f"{worker.process.exitcode}: a negative one was killed, or was out of memory)")
+            return []
+        self.deaths[worker.number] += 1
+        if self.deaths[worker.number] == 2:
+            return [(worker.number, WorkerDied())]
+        self.waiting.append(worker.number)
+        return []
+
+    def _drop(self, worker: _Worker) -> None:
+        del self.workers[worker.pipe]
+        worker.process.join(END_S)  # for its exit status, where it is dying
+        worker.end()
+
+
+def _work(pipe: Any, function: Callable, start: Callable | None, start_args: tuple) -> None:
+    """In each worker: end with the parent, however that ends (kill -9 included); start, then answer item after item."""
+    def follow() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+    try:
+        if start:
+            start(*start_args)
+    except Exception as error:
+        _send(pipe, "broken", error)
+        return
+    pipe.send(("ready", None))
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            _send(pipe, "done", call(function, pipe.recv()))
+    sys.stdout.flush()
+    os._exit(0)  # nothing is left to do, and the libraries' own endings take long
+
+
+def _send(pipe: Any, kind: str, result: Any) -> None:
+    """Send a result, or an error in its place where it does not pickle."""
+    try:
+        content = pickle.dumps((kind, result))
+        if isinstance(result, Exception):
+            pickle.loads(content)  # one with arguments of its own may be written and not read
+    except Exception as error:
+        text = f"{type(result).__name__}: {result}" if isinstance(result, Exception) else f"a result: {error}"
+        content = pickle.dumps((kind, RuntimeError(text)))
+    pipe.send_bytes(content)
+
+
+@contextlib.contextmanager
+def watchdog(limit_s: float | None, expired: Callable[[TimedOut], Any]) -> Iterator[None]:
+    """End this process, status 1, where the body takes longer than `limit_s`; before, call `expired`.
+
+    For what runs in this process: nothing else can end a decoder that hangs. None is no limit.
+    """
+    if limit_s is None:
+        yield
+        return
+
+    def end() -> NoReturn:
+        try:
+            expired(TimedOut(limit_s))  # type: ignore[arg-type]
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(1)
+
+    timer = threading.Timer(limit_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextlib.contextmanager
@@ -114,21 +276,6 @@ def _no_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _start(start, start_args) -> None:
-    """In each worker: end with the parent, however that ends (kill -9 included), then the caller's own start."""
-    import multiprocessing
-
-    def follow() -> None:
-        parent = multiprocessing.parent_process()
-        assert parent is not None
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-    if start:
-        start(*start_args)
 
 
 def call(function: Callable[[Item], Any], item: Item) -> Any:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import time
 from collections import Counter, deque
 from typing import Any, Callable, Iterator
 
 from pipeline.errors import PipelineError
-from pipeline.parallel import WorkerDied, call, cpu_count
+from pipeline.parallel import LIVES_TO_START, START_S, TimedOut, WorkerDied, call, cpu_count
 
-START_S = 600.0     # for the first worker to start, which on a cluster that grows by itself includes new machines
-LIVES_TO_START = 3  # workers in a row that may die before they have started, for each that is wanted
 STORE_BYTES = 100 * 2**20  # of shared memory for a Ray that this process starts: rows pass through it, no pictures
 
 
@@ -50,7 +49,7 @@ def cluster(workers: int | None = None) -> tuple[int, float]:
 
 
 def map_ray(function: Callable[[Any], Any], items: list, workers: int | None, start: Callable[..., None] | None,
-            start_args: tuple, gpus: float) -> Iterator[tuple[Any, Any]]:
+            start_args: tuple, gpus: float, limit_s: Callable[[Any], float] | None = None) -> Iterator[tuple[Any, Any]]:
     """As parallel.map_unordered; `start` that raises ends the map with its error."""
     n_cpus, _ = cluster(workers)
     import ray
@@ -59,6 +58,7 @@ def map_ray(function: Callable[[Any], Any], items: list, workers: int | None, st
     shared = ray.put((_importable(function), _importable(start), start_args))
     waiting, deaths = deque(range(len(items))), Counter[int]()
     running: dict[Any, tuple[Any, int | None]] = {}  # what is awaited: the worker, and its item or None while it starts
+    until: dict[int, float] = {}  # item -> when its time is over
 
     def recruit() -> None:
         worker: Any = actor.remote(shared)
@@ -68,6 +68,8 @@ def map_ray(function: Callable[[Any], Any], items: list, workers: int | None, st
         if waiting:
             number = waiting.popleft()
             running[worker.run.remote(ray.put(items[number]))] = worker, number
+            if limit_s:
+                until[number] = time.monotonic() + limit_s(items[number])
         else:
             ray.kill(worker)
 
@@ -78,7 +80,16 @@ def map_ray(function: Callable[[Any], Any], items: list, workers: int | None, st
             recruit()
         while waiting or any(number is not None for _, number in running.values()):
             alone = all(number is None for _, number in running.values())
-            done, _ = ray.wait(list(running), num_returns=1, timeout=START_S if alone else None)
+            left = min((until[n] for _, n in running.values() if n in until), default=float("inf")) - time.monotonic()
+            done, _ = ray.wait(list(running), num_returns=1, timeout=START_S if alone else max(0.0, min(left, 60.0)))
+            if not done and not alone:
+                late = [ref for ref, (_, n) in running.items() if n in until and until[n] <= time.monotonic()]
+                for ref in late:
+                    worker, number = running.pop(ref)
+                    ray.kill(worker)
+                    recruit()
+                    yield items[number], TimedOut(limit_s(items[number]))  # type: ignore[index, misc]
+                continue
             if not done:
                 raise PipelineError(f"no worker started in {START_S:.0f} s: the cluster has {n_cpus} cores, and each "
                                     f"worker needs one{f' and {gpus:.2g} of a GPU' if gpus else ''}")

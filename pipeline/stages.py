@@ -73,7 +73,7 @@ TRAINING = ("classify.training.recipes:RecipeOptions", "classify.models.options:
 STAGES = {stage.name: stage for stage in (
     Stage("index", "extract.corpus", ("extract.corpus:IndexOptions",), (), ("index.csv", "copies.csv?"), ("corpus",)),
     Stage("extract", "extract.run", ("extract.decoding.sampling:FrameOptions", "extract.faces.detector:FaceOptions",
-                                     "extract.options:RunOptions"),
+                                     "extract.options:RunOptions", "extract.decoding.media:Limits"),
           ("index.csv",), ("faces/faces.csv", "faces/options.json", "faces/sheet.png", "faces/videos.csv",
                            "faces/copies.csv?")),
     Stage("split", "data.split", ("data.split:SplitOptions",), ("index.csv", "copies.csv", "faces/copies.csv"),

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any, AsyncIterator
@@ -12,18 +12,19 @@ from urllib.parse import quote
 
 from fastapi import FastAPI, Query, Request
 from fastapi.openapi.utils import get_openapi
+from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from serve import problems
 from serve.counters import as_text
 from serve.desk import Desk
 from serve.docs import as_page, described
-from serve.guard import Guard
+from serve.guard import Guard, client_of
 from serve.judgement import ENDED, Judgement
 from serve.options import ServeOptions
 from serve.problems import Problem
 from serve.sniff import KINDS
-from serve.uploads import MOST_FILES, OVERHEAD, Receiver
+from serve.uploads import MOST_FILES, OVERHEAD, Receiver, own_folder, steady
 
 HERE = Path(__file__).parent
 HEARTBEAT_S = 15.0       # seconds after which a silent stream of events shows that it lives
@@ -53,8 +54,8 @@ def make_app(model: Path, options: ServeOptions) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def alive(app: FastAPI) -> AsyncIterator[None]:
-        with tempfile.TemporaryDirectory(prefix="judgements-") as folder:
-            app.state.folder = Path(folder)
+        with own_folder() as folder:
+            app.state.folder = folder
             running, forgetting = asyncio.create_task(desk.run()), asyncio.create_task(desk.forget())
             yield
             forgetting.cancel()
@@ -81,7 +82,8 @@ def _judgement_routes(app: FastAPI, desk: Desk, options: ServeOptions) -> None:
     @app.post("/v1/judgements", status_code=202, summary="Have one or several files judged")
     async def make(request: Request) -> Response:
         """The field `file`, once or several times. The answer comes before the judgement: follow its Location."""
-        made = [desk.take(upload) for upload in await _received(request, desk, options)]
+        client = client_of(request.scope)
+        made = [desk.take(upload, client) for upload in await _received(request, desk, options, client)]
         where = made[0].id if len(made) == 1 else "?" + "&".join(f"id={judgement.id}" for judgement in made)
         location = "/v1/judgements" + (where if where.startswith("?") else f"/{where}")
         return JSONResponse({"judgements": [shown(desk, judgement) for judgement in made]}, 202,
@@ -121,7 +123,7 @@ def _judgement_routes(app: FastAPI, desk: Desk, options: ServeOptions) -> None:
             while True:
                 changed = judgement.changed
                 yield f"event: state\ndata: {json.dumps(shown(desk, judgement))}\n\n"
-                if judgement.state in ENDED:
+                if judgement.state in ENDED or desk.is_closing:
                     return
                 while judgement.changed is changed:
                     try:
@@ -132,30 +134,39 @@ def _judgement_routes(app: FastAPI, desk: Desk, options: ServeOptions) -> None:
         return StreamingResponse(told(), media_type="text/event-stream")
 
 
-async def _received(request: Request, desk: Desk, options: ServeOptions) -> list[Any]:
+async def _received(request: Request, desk: Desk, options: ServeOptions, client: str) -> list[Any]:
     """The files of a body, which now are the desk's to delete. Raises Problem; then none is left."""
     admitted = 0
 
     def admit() -> None:
         nonlocal admitted
-        desk.admit()
+        desk.admit(client)
         admitted += 1
 
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > options.max_bytes + OVERHEAD:
-        raise Problem(413, f"more than {options.max_mb:g} MB are not taken")
+        raise Problem(413, f"more than {options.max_mb:g} MB are not taken", Connection="close")
     receiver = Receiver(request.headers.get("content-type", ""), request.app.state.folder, options.max_bytes, admit)
     try:
         async with asyncio.timeout(UPLOAD_S):
-            return await receiver.receive(request.stream())
+            return await receiver.receive(steady(request.stream(), options.least_kbytes_s * 1000))
     except TimeoutError:
         receiver.discard()
-        raise Problem(408, f"the upload took longer than {UPLOAD_S:g} s") from None
-    except BaseException:  # a client that goes away in the middle, too
+        raise Problem(408, f"the upload took longer than {UPLOAD_S:g} s", Connection="close") from None
+    except OSError as error:
+        receiver.discard()
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise Problem(507, "the server's disk is full: try again later, or tell who runs it", Connection="close"
+                      ) from None
+    except ClientDisconnect:
+        receiver.discard()
+        raise Problem(400, "the client went away in the middle of its upload") from None
+    except BaseException:
         receiver.discard()
         raise
     finally:
-        desk.leave(admitted)
+        desk.leave(client, admitted)
 
 
 def _other_routes(app: FastAPI, desk: Desk, about: dict[str, Any], statuses: Counter[int]) -> None:

@@ -10,10 +10,12 @@ import multiprocessing
 import secrets
 import sys
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from extract.decoding.media import limits
 from serve.judgement import ENDED, Judgement
 from serve.options import ServeOptions
 from serve.problems import Problem, as_problem
@@ -34,7 +36,7 @@ class Desk:
         self.model, self.options = model, options
         self.judgements: dict[str, Judgement] = {}
         self.waiting: asyncio.Queue[Judgement] = asyncio.Queue()
-        self.arriving = 0          # uploads on their way
+        self.arriving: Counter[str] = Counter()  # client -> uploads on their way
         self.ended: Counter[str] = Counter()  # by state
         self.verdicts: Counter[str] = Counter()
         self.judged_s, self.n_started = 0.0, 0
@@ -43,18 +45,31 @@ class Desk:
         self.process: Any = None
         self.pipe: Any = None
         self.ready = asyncio.Event()
+        self.is_closing = False    # whether streams of events are to end
 
-    def admit(self) -> None:
+    def close(self) -> None:
+        """End the streams of events: the server ends."""
+        self.is_closing = True
+        for judgement in self.judgements.values():
+            judgement.wake()
+
+    def admit(self, client: str) -> None:
         """Keep a place for an upload that begins; `take` or `leave` gives it back. Raises Problem 429."""
-        if self.n_queued + self.arriving >= self.options.queue:
+        queued = [judgement for judgement in self.judgements.values() if judgement.state == "queued"]
+        if len(queued) + self.arriving.total() >= self.options.queue:
             raise Problem(429, f"{self.options.queue} files are waiting already: try again later", Retry_After="10")
-        self.arriving += 1
+        own = sum(judgement.client == client for judgement in queued) + self.arriving[client]
+        if own >= self.options.client_queue:
+            raise Problem(429, f"{own} files of yours are waiting already: try again later", Retry_After="10")
+        self.arriving[client] += 1
 
-    def leave(self, n: int) -> None:
-        self.arriving -= n
+    def leave(self, client: str, n: int) -> None:
+        self.arriving[client] -= n
+        if self.arriving[client] <= 0:
+            del self.arriving[client]
 
-    def take(self, upload: Upload) -> Judgement:
-        judgement = Judgement(secrets.token_urlsafe(16), upload)
+    def take(self, upload: Upload, client: str) -> Judgement:
+        judgement = Judgement(secrets.token_urlsafe(16), upload, client)
         self._forget_old()
         self.judgements[judgement.id] = judgement
         self.waiting.put_nowait(judgement)
@@ -122,11 +137,15 @@ class Desk:
         """Judge what comes, until cancelled."""
         try:
             while True:
-                while not self.ready.is_set():
-                    await self._start()
-                judgement = await self.waiting.get()
-                if judgement.state == "queued":
-                    await self._judge(judgement)
+                try:
+                    while not self.ready.is_set():
+                        await self._start()
+                    judgement = await self.waiting.get()
+                    if judgement.state == "queued":
+                        await self._judge(judgement)
+                except Exception:  # of no file: the queue outlives it
+                    traceback.print_exc(file=sys.stderr)
+                    await self._fail("the worker cannot be used: see the server's log")
         finally:
             await self._stop()
             for judgement in self.judgements.values():
@@ -136,9 +155,15 @@ class Desk:
         context = multiprocessing.get_context("spawn")  # a fork would share torch's threads and our sockets
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=work, daemon=True, name="judge", args=(
-            theirs, str(self.model), self.options.device, self.options.memory_mb))
-        await asyncio.to_thread(self.process.start)
-        theirs.close()
+            theirs, str(self.model), self.options.device, self.options.memory_mb, limits()))
+        try:
+            await asyncio.to_thread(self.process.start)
+        except OSError as error:  # no memory, no descriptors, no processes left
+            self.pipe.close()
+            self.process = None
+            return await self._fail(f"the worker cannot be started: {error.strerror or error}")
+        finally:
+            theirs.close()
         self.n_started += 1
         try:
             said = await self._said(START_S)
@@ -148,8 +173,12 @@ class Desk:
             self.broken = ""
             self.ready.set()
             return
-        self.broken = said[1] if said else "the worker ended while it loaded the model"
-        print(f"error: {self.broken}", file=sys.stderr)
+        await self._fail(said[1] if said else "the worker ended while it loaded the model")
+
+    async def _fail(self, why: str) -> None:
+        """No worker can be had: say so to everyone who waits, and wait before the next try."""
+        self.broken = why
+        print(f"error: {why}", file=sys.stderr)
         await self._stop()
         while not self.waiting.empty():
             self._end(self.waiting.get_nowait(), state="failed", problem=as_problem(503, self.broken))

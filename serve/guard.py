@@ -38,7 +38,7 @@ class Rate:
         self.left[client] = (max(tokens - 1, 0.0) if tokens >= 1 else tokens, now)
         if tokens < 1:
             wait = int((1 - tokens) * 60 / self.rate) + 1
-            raise Problem(429, f"more than {self.rate:g} uploads a minute: go on in {wait} s", Retry_After=str(wait))
+            raise Problem(429, f"more than {self.rate:g} a minute: go on in {wait} s", Retry_After=str(wait))
 
 
 def client_of(scope: Scope) -> str:
@@ -57,6 +57,7 @@ class Guard:
     def __init__(self, app: ASGIApp, options: ServeOptions, counted: Callable[[int], None]):
         self.app, self.options, self.counted = app, options, counted
         self.rate = Rate(options.rate)
+        self.wrong_tokens = Rate(options.wrong_tokens)  # who guesses must not lock out who knows
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -89,7 +90,7 @@ class Guard:
             kind, _, given = headers.get("authorization", "").partition(" ")
             if kind.lower() != "bearer" or not secrets.compare_digest(given.strip().encode(),
                                                                       self.options.token.encode()):
-                self.rate.spend(client_of(scope))
+                self.wrong_tokens.spend(client_of(scope))
                 raise Problem(401, "send the server's token: Authorization: Bearer TOKEN", WWW_Authenticate="Bearer")
         if scope["method"] == "POST":
             self.rate.spend(client_of(scope))

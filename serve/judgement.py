@@ -15,7 +15,7 @@ ENDED = STATES[4:]
 
 @dataclass
 class Judgement:
-    """One file's way. state: of STATES.
+    """One file's way. client: of serve.guard.client_of. state: of STATES.
 
     n_frames: that have been read by now. result: the object of `classify.video --json`, when done. problem: a
     problem+json object, when failed. sheet: the page of its evidence, while it is kept. ended_s: of time.monotonic().
@@ -23,6 +23,7 @@ class Judgement:
 
     id: str
     upload: Upload
+    client: str = ""
     state: str = "queued"
     n_frames: int = 0
     result: dict[str, Any] | None = None
@@ -40,6 +41,10 @@ class Judgement:
         if self.state in ENDED:
             self.ended_s = time.monotonic()
             self.upload.path.unlink(missing_ok=True)
+        self.wake()
+
+    def wake(self) -> None:
+        """Wake who waits for a change."""
         woken, self.changed = self.changed, asyncio.Event()
         woken.set()
 

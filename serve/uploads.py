@@ -4,9 +4,14 @@ Nothing of a file is kept in memory but its first bytes, and nothing a client sa
 """
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
 import tempfile
 from pathlib import Path
-from typing import IO, AsyncIterator, Callable, NamedTuple
+from typing import IO, AsyncIterator, Callable, Iterator, NamedTuple
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
@@ -18,6 +23,53 @@ from serve.sniff import HEAD, KINDS, suffix_of
 MOST_FILES = 32
 LONGEST_NAME = 200    # characters that are kept of a client's name for a file
 OVERHEAD = 64 * 1024  # bytes of a body that are not files
+LINGER = 2 ** 20      # bytes that are read and thrown away of a body that is too large, before the connection is closed
+GRACE_S = 10.0        # seconds in which an upload may be as slow as it likes
+PREFIX = "judgements-"
+
+
+@contextlib.contextmanager
+def own_folder() -> Iterator[Path]:
+    """Make a folder for the files of this server, deleted at the end; those of servers that were killed go now.
+
+    A server holds a lock on its folder for as long as it lives, however it ends.
+    """
+    for other in Path(tempfile.gettempdir()).glob(PREFIX + "*"):
+        with contextlib.suppress(OSError):
+            if other.is_symlink() or other.stat().st_uid != os.getuid():
+                continue
+            with _locked(other):
+                shutil.rmtree(other)
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as folder, _locked(Path(folder)):
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock on a folder. Raises OSError where another process has it."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+async def steady(chunks: AsyncIterator[bytes], bytes_s: float) -> AsyncIterator[bytes]:
+    """Pass on the chunks of a body that arrives with at least `bytes_s`, but for GRACE_S. Raises Problem 408."""
+    loop = asyncio.get_running_loop()
+    began, n_bytes = loop.time(), 0
+    while True:
+        try:
+            async with asyncio.timeout_at(began + GRACE_S + n_bytes / bytes_s):
+                chunk = await anext(chunks, None)
+        except TimeoutError:
+            raise Problem(408, f"the upload is slower than {bytes_s / 1000:g} kB a second", Connection="close"
+                          ) from None
+        if chunk is None:
+            return
+        n_bytes += len(chunk)
+        yield chunk
 
 
 class Upload(NamedTuple):
@@ -32,7 +84,8 @@ class Receiver:
     """Parses one body; the files that it made are deleted by `discard`, or handed out by `finish`.
 
     folder: for the files. max_bytes: of the whole body. admit: called once a file, raises Problem where there is no
-    room for it. After a refusal the rest is read and thrown away, so that a browser gets to see the answer.
+    room for it. After a refusal the rest is read and thrown away, so that a browser gets to see the answer; of a body
+    that is too large, only LINGER bytes of it.
     """
 
     def __init__(self, content_type: str, folder: Path, max_bytes: int, admit: Callable[[], None]):
@@ -59,8 +112,11 @@ class Receiver:
         """The files of a body. Raises Problem."""
         async for chunk in chunks:
             self.n_bytes += len(chunk)
-            if self.n_bytes > self.max_bytes + OVERHEAD:
-                raise Problem(413, f"more than {self.max_bytes / 1e6:g} MB are not taken")
+            if self.n_bytes > self.max_bytes + OVERHEAD and not (self.refused and self.refused.status == 413):
+                self.refused = Problem(413, f"more than {self.max_bytes / 1e6:g} MB are not taken", Connection="close")
+                self.discard()
+            if self.n_bytes > self.max_bytes + OVERHEAD + LINGER:
+                break
             if self.refused:
                 continue
             try:

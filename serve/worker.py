@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from extract.decoding.media import Limits, set_limits
 from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ class _Watched:
         return self._detector.detect(frames)
 
 
-def work(pipe: Connection, model: str, device: str, memory_mb: int) -> None:
+def work(pipe: Connection, model: str, device: str, memory_mb: int, most: Limits) -> None:
     """Load the model, then judge until the server goes. memory_mb: beyond the loaded model, 0 is no limit."""
+    set_limits(most)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server ends its worker itself
     from classify.video import SHIPPED
 

@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator
 
+from extract.decoding.media import open_container
 from extract.decoding.sampling import Clip
 from pipeline.errors import OptionsError, VideoError
 
@@ -63,8 +64,7 @@ def _write(path: str, evidence: Evidence) -> None:
     clip = Clip(source, evidence.sampling)
     clip.want_all()
     boxes, times = boxes_at(evidence), [frame.time_s for frame in evidence.sampled]
-    with (av.open(os.path.abspath(source), options={"protocol_whitelist": "file"}, metadata_errors="replace") as reader,
-          av.open(path, "w") as writer):
+    with open_container(source) as reader, av.open(path, "w") as writer:
         start_s, sound = _sound(reader)
         video: Any = writer.add_stream("libx264", options=ENCODER)
         video.time_base = video.codec_context.time_base = TIME_BASE

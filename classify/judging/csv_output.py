@@ -2,8 +2,9 @@
 
 A row is written as soon as its clip is judged and is kept while the file's size and time of change stay what they were,
 one that could not be read too: remove its row to try again. Rows of other files stay where they are, rows of one run
-come as they finish: on a CPU each core judges a clip of its own. All rows are one model's. Where a folder tells what is
-fake, `recall_lines` say how much of each method was found.
+come as they finish: on a CPU each core judges a clip of its own. A cell that a spreadsheet would take for a formula, or
+that holds control characters, is written as text (`as_cell`) and read back as it was. All rows are one model's.
+Where a folder tells what is fake, `recall_lines` say how much of each method was found.
 """
 from __future__ import annotations
 
@@ -12,15 +13,17 @@ import csv
 import fcntl
 import io
 import os
+import re
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import IO, Any, Callable, Iterable, Iterator, Sequence
 
 from classify.video import nothing_in, printable
+from extract.decoding.media import Limits, limits, set_limits
 from extract.store import stamp_of
 from pipeline.errors import CorpusError, TableError, VideoError, fail
-from pipeline.parallel import WorkerDied, cpu_count, map_unordered
+from pipeline.parallel import TimedOut, WorkerDied, cpu_count, map_unordered, time_limit_of
 from pipeline.progress import progress_bar
 from pipeline.tables import write_bytes
 
@@ -29,6 +32,7 @@ COLUMNS = ("path", "verdict", "score", "probability", "threshold", "reason", "n_
            "model", "error",         # error: why there is no verdict, else empty
            "size_bytes", "mtime_ns")  # of the file when it was judged, empty where it could not be asked
 VERDICTS = ("fake", "undecided", "real")
+FORMULA = ("=", "+", "-", "@", "'")  # how a cell begins that a spreadsheet computes, and one that `as_cell` wrote
 CODEC: Any = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}  # names may hold odd bytes
 
 Row = dict[str, str]
@@ -44,9 +48,21 @@ def judge_to_csv(arguments: Any, paths: Sequence[str], judge: Any, thing: str) -
         workers = arguments.workers
         if workers is None:
             workers = cpu_count() if judge.device == "cpu" else 0
+
+        def limit_s(path: str) -> float:
+            return time_limit_of((stamp_of(Path(path)) or [0])[0], arguments.time_limit)
+
         if min(workers, len(todo)) < 2:  # this process has the model already
-            return map_unordered(judge_one, todo, 0, take, (judge, thing))
-        return map_unordered(judge_one, todo, workers, start_worker, (arguments.model, judge.device, thing))
+            return map_unordered(judge_one, todo, 0, take, (judge, thing), limit_s=limit_s, expired=expired)
+        return map_unordered(judge_one, todo, workers, start_worker, (arguments.model, judge.device, thing, limits()),
+                             limit_s=limit_s)
+
+    def expired(path: str, error: TimedOut) -> None:
+        """Write the row of a file that hangs in this process, which then ends."""
+        with open(arguments.csv, "a", **CODEC) as file:
+            csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(
+                _as_line(_row(path, error, judge.card["model_id"])))
+        fail(f"{printable(path)}: {error}. The same command goes on with the {thing}s after it")
 
     rows = judge_all(paths, judged, judge.card["model_id"], arguments.csv, thing)
     print("\n".join([summary(rows, arguments.csv, thing),
@@ -70,7 +86,7 @@ def judge_all(paths: Sequence[str], judged: Callable[[list[str]], Iterable[tuple
         with progress_bar(total=len(paths), initial=len(paths) - len(todo), unit=thing, file=sys.stderr) as bar:
             for path, found in judged(todo):
                 row = rows[os.path.abspath(path)] = _row(path, found, model_id)
-                writer.writerow(row)
+                writer.writerow(_as_line(row))
                 file.flush()
                 if row["error"]:
                     with bar.external_write_mode(file=sys.stderr):
@@ -82,11 +98,12 @@ def judge_all(paths: Sequence[str], judged: Callable[[list[str]], Iterable[tuple
 _judge: dict[str, Any] = {}  # of a worker, or of this process
 
 
-def start_worker(model: Path, device: str, thing: str) -> None:
+def start_worker(model: Path, device: str, thing: str, most: Limits) -> None:
     """What judges in a process of its own: one model, one thread."""
     from classify.judging.judge import Judge
     from classify.models.load import use_one_thread
 
+    set_limits(most)
     use_one_thread(model)
     take(Judge(model, device), thing)
 
@@ -114,7 +131,7 @@ def _row(path: str, found: Any, model_id: str) -> Row:
     """The row of one clip, judged now; empty fields for what is not known. found: its Verdict, or what was raised."""
     size, mtime, *_ = stamp_of(Path(path)) or (None, None)
     known = {"path": path, "model": model_id, "size_bytes": size, "mtime_ns": mtime}
-    if isinstance(found, (VideoError, WorkerDied)):
+    if isinstance(found, (VideoError, WorkerDied, TimedOut)):
         known["error"] = str(found)
     elif isinstance(found, Exception):
         raise found
@@ -143,7 +160,7 @@ def _opened(table: Path, model_id: str, asked: set[str]) -> Iterator[tuple[dict[
         content = io.StringIO()
         writer = csv.DictWriter(content, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(kept.values())
+        writer.writerows(map(_as_line, kept.values()))
         if content.getvalue() != text:  # new, or with rows of changed files, or with a line that was cut off
             write_bytes(table, content.getvalue().encode(CODEC["encoding"], CODEC["errors"]))
         with open(table, "a", **CODEC) as file:
@@ -172,7 +189,40 @@ def _parsed(text: str, table: Path) -> list[Row]:
     if any(len(line) != len(COLUMNS) for line in lines):
         raise TableError(f"{table} is damaged: {next(n for n, x in enumerate(lines, 1) if len(x) != len(COLUMNS))}. "
                          "row has other columns than the first line; remove that row")
-    return [dict(zip(COLUMNS, line)) for line in lines]
+    return [dict(zip(COLUMNS, map(from_cell, line))) for line in lines]
+
+
+def as_cell(text: str) -> str:
+    """Return a text as a cell that no spreadsheet computes and no terminal obeys.
+
+    What begins like a formula (= + - @), with a quote, or holds characters that are not printable begins with a quote
+    instead; in it backslashes and those characters are \\xNN or \\uNNNN. Odd bytes of names stay as they are.
+    """
+    if all(map(_is_harmless, text)) and not text.startswith(FORMULA) or _is_number(text):
+        return text
+    return "'" + "".join(c if _is_harmless(c) and c != "\\" else
+                         f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}" if ord(c) < 65536 else
+                         f"\\U{ord(c):08x}" for c in text)
+
+
+def from_cell(cell: str) -> str:
+    """Return the text that `as_cell` wrote."""
+    if not cell.startswith("'"):
+        return cell
+    return re.sub(r"\\(?:x(..)|u(....)|U(.{8}))", lambda m: chr(int(m[1] or m[2] or m[3], 16)), cell[1:])
+
+
+def _is_harmless(character: str) -> bool:
+    """Whether a terminal prints it; a surrogate stands for a byte of a name that is no UTF-8."""
+    return character.isprintable() or "\udc80" <= character <= "\udcff"
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"-?[0-9.]+(e-?[0-9]+)?", text) is not None
+
+
+def _as_line(row: Row) -> Row:
+    return {name: as_cell(text) for name, text in row.items()}
 
 
 def _unchanged(row: Row) -> bool:

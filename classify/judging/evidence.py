@@ -15,6 +15,7 @@ from extract.decoding.frame import Frame
 from extract.decoding.frame_files import files_of
 from extract.decoding.image import Still
 from extract.decoding.kinds import modality_of
+from extract.decoding.media import open_bytes
 from extract.decoding.sampling import Clip, FrameOptions
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _sha256_and_size(path: str | Path) -> tuple[str, int]:
     """Digest and bytes of a file; of frames in files of their own, of one after the other."""
     digest, size = hashlib.sha256(), 0
     for path in files_of(Path(path)):
-        with open(path, "rb") as file:
+        with open_bytes(path) as file:
             while block := file.read(2 ** 20):
                 digest.update(block)
                 size += len(block)

@@ -16,6 +16,7 @@ from extract.decoding.frame_files import files_of
 from extract.decoding.hdr import transfer_of
 from extract.decoding.image import open_picture
 from extract.decoding.kinds import HEAD, is_animation, modality_of
+from extract.decoding.media import open_bytes, open_container
 from pipeline.errors import PipelineError
 
 LONGEST = 2000           # characters of a text that is kept
@@ -39,7 +40,7 @@ def facts_of(path: str | Path) -> dict[str, Any]:
     their own it is what the first says.
     """
     path = next(iter(files_of(Path(path))), Path(path))
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, PipelineError):
         facts: dict[str, Any] = {"bytes": os.stat(path).st_size, "c2pa": _has_c2pa(path)}
         if facts["c2pa"]:
             facts["credentials"] = credentials(path)
@@ -61,7 +62,8 @@ def picture_facts(path: str | Path) -> dict[str, Any]:
 
 
 def _picture_facts(image) -> dict[str, Any]:
-    facts: dict[str, Any] = {"format": image.format, "size_px": f"{image.width} x {image.height}", "mode": image.mode}
+    width, height = image.info["stored_px"]
+    facts: dict[str, Any] = {"format": image.format, "size_px": f"{width} x {height}", "mode": image.mode}
     if getattr(image, "n_frames", 1) > 1:
         facts["n_pictures"] = image.n_frames
     with contextlib.suppress(Exception):  # damaged EXIF says nothing
@@ -100,7 +102,7 @@ def video_facts(path: str | Path) -> dict[str, Any]:
     from pipeline.errors import VideoError
 
     try:
-        with av.open(str(path), metadata_errors="replace") as file:
+        with open_container(path) as file:
             facts: dict[str, Any] = {"container": file.format.name, **_tags(file.metadata)}
             stream: Any
             for stream in file.streams:
@@ -127,7 +129,7 @@ def _tags(metadata: dict[str, str]) -> dict[str, Any]:
 
 def _has_c2pa(path: Path) -> bool:
     """Whether the file seems to carry a C2PA manifest (a JUMBF box of that name); it is not verified."""
-    with open(path, "rb") as file:
+    with open_bytes(path) as file:
         start = file.read(SEARCHED)
     return b"jumb" in start and b"c2pa" in start
 
@@ -145,7 +147,7 @@ def credentials(path: str | Path) -> dict[str, Any]:
         return {}
     offline = Settings.from_dict({"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}})
     try:
-        with open(path, "rb") as file:
+        with open_bytes(path) as file:
             with Reader(mimetypes.guess_type(path)[0] or "", file, context=Context(offline)) as reader:
                 store = json.loads(reader.json())
         return _claims(store["manifests"][store["active_manifest"]], store)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from extract.decoding.sampling import Clip
     from extract.video import Extraction
 
+MOST_FRAMES = 120  # sampled at most, farther apart where the clip is long: six minutes at one every 3 s
 MIN_FACES = 3   # frames with a face below which a clip is undecided: of fewer, one odd frame would be half the vote
 SCHEMA = 1      # of the JSON object; raised when a field changes its meaning
 
@@ -116,19 +117,20 @@ class Judge:
     Args:
         model: path of a model file, .onnx, .safetensors or .keras. Crop and frame options come from its card.
         device: auto, cpu, cuda, mps.
+        pinned: of classify.models.card.read_card.
 
     Raises:
         CheckpointError: the file cannot be used.
         OptionsError: the device is not there.
     """
 
-    def __init__(self, model: Path, device: str = "auto"):
+    def __init__(self, model: Path, device: str = "auto", pinned: bool = True):
         from classify.models.load import load_model
         from extract.decoding.sampling import FrameOptions
         from extract.faces.detector import Detector, FaceOptions, WholeFrame
         from pipeline.options import from_record
 
-        self.net, self.card, self.device = load_model(model, device)
+        self.net, self.card, self.device = load_model(model, device, pinned)
         self.whole = self.card.get("crop") == "whole"
         faces = from_record(FaceOptions, self.card["faces"])
         # MTCNN's nets have their GPU on torch, and an .onnx model is judged without that.
@@ -136,7 +138,8 @@ class Judge:
         self.detector = WholeFrame(faces) if self.whole else Detector(faces, where)
         trained_with = from_record(FrameOptions, self.card["frames"])
         # Of crops made before extraction asked for as many, or with fewer by choice: a verdict needs them all the same.
-        self.frames = dataclasses.replace(trained_with, min_frames=max(MIN_FRAMES, trained_with.min_frames))
+        least = max(MIN_FRAMES, trained_with.min_frames)
+        self.frames = dataclasses.replace(trained_with, min_frames=least, most_frames=max(MOST_FRAMES, least))
 
     def judge(self, path: str | Path) -> Verdict:
         """The verdict on one video. Raises VideoError where no frame of it can be read."""

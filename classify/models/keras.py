@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
-import json
 import os
 import re
 import tempfile
@@ -21,7 +20,8 @@ from typing import Any, Callable
 import numpy as np
 import torch
 
-from classify.models.network import FORMAT, HEAD_STD, _probe
+from classify.models.card import FORMAT, card_path, check_digest, check_finite, read_card
+from classify.models.network import HEAD_STD, _probe
 from classify.models.options import ModelOptions
 from classify.models.probe import check_probe
 from pipeline.errors import CheckpointError, OptionsError, WeightsError
@@ -151,9 +151,6 @@ class KerasNet(torch.nn.Module):
 def save_checkpoint(path: Path, model: Any, card: dict[str, Any]) -> dict[str, Any]:
     """Write the model (of `build`) and its card beside it. Returns the card as stored, with its model_id."""
     keras = importlib.import_module("keras")
-    digest = hashlib.sha256()
-    for weight in model.get_weights():
-        digest.update(np.ascontiguousarray(weight).tobytes())
     judging = keras.Model(model.inputs, keras.layers.Activation("sigmoid", name="score")(model.output))
     with tempfile.TemporaryDirectory() as folder:
         judging.save(Path(folder) / path.name)
@@ -161,22 +158,31 @@ def save_checkpoint(path: Path, model: Any, card: dict[str, Any]) -> dict[str, A
     probe = _probe(lambda t: torch.from_numpy(logits_of(model, t.permute(0, 2, 3, 1).numpy())),  # type: ignore
                    card["size_px"])
     card = {**card, "format": FORMAT, "label_map": {"real": 0, "fake": 1}, "probe": probe,
-            "model_id": f"{card['backbone']}-keras-{digest.hexdigest()[:8]}",
+            "model_id": f"{card['backbone']}-keras-{_digest(model)[:8]}",
             "sha256": hashlib.sha256(content).hexdigest()}
     write_json(card_path(path), card)
     write_bytes(path, content)  # last: make looks at its time
     return card
 
 
+def _digest(model: Any) -> str:
+    """The sha256 of a model's weights, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
+
+
 def load_checkpoint(path: Path, device: str = "cpu") -> tuple[KerasNet, dict[str, Any]]:
     """The network on torch, in evaluation mode, and its card.
 
-    Raises CheckpointError where Keras, the file or its card is missing, the file is not the one that the card is of,
-    holds code, or gives other scores than when it was saved.
+    Raises CheckpointError where Keras, the file or its card is missing, the card holds impossible values, the file is
+    not the one that the card is of, holds code or weights that are no numbers, or gives other scores than when it was
+    saved.
     """
     card = read_card(path)
     keras = keras_on("torch")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != card["sha256"]:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != card.get("sha256"):
         raise CheckpointError(f"{path} is not the file that {card_path(path)} was written for: copy both again")
     try:
         with keras.device(device):
@@ -185,28 +191,9 @@ def load_checkpoint(path: Path, device: str = "cpu") -> tuple[KerasNet, dict[str
     except Exception as error:  # Keras' readers have no common kind
         raise CheckpointError(f"{path} cannot be read by Keras {keras.__version__} ({type(error).__name__}: {error}); "
                               f"it was made with {card.get('versions')}") from None
+    check_digest(path, card, _digest(model))
+    check_finite(path, ((f"weight {n}", weight) for n, weight in enumerate(model.get_weights())))
     net = KerasNet(model, device).eval()
     now = _probe(lambda t: net(t.to(device)), card["size_px"])  # type: ignore[arg-type]
     check_probe(path, now, card["probe"], card.get("versions"))
     return net, card
-
-
-def read_card(path: Path) -> dict[str, Any]:
-    """The model card beside a `.keras` file. Raises CheckpointError."""
-    if not path.is_file():
-        raise CheckpointError(f"no model at {path}: `make train FRAMEWORK=tensorflow` makes one; or name another with "
-                              "--model")
-    try:
-        card = json.loads(card_path(path).read_text())
-        known = card["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} needs its card {card_path(path)}, with crop options and threshold "
-                              f"({type(error).__name__}): copy both") from None
-    if known != FORMAT:
-        raise CheckpointError(f"{path} has format {known}, this version reads {FORMAT}: train it again")
-    return card
-
-
-def card_path(path: Path) -> Path:
-    """model.keras -> model.keras.json."""
-    return path.with_name(path.name + ".json")

@@ -13,11 +13,12 @@ from pipeline.errors import CheckpointError
 AT_ONCE = 32  # pictures that torch gets at once
 
 
-def load_model(path: Path, device: str = "auto") -> tuple[Any, dict[str, Any], str]:
+def load_model(path: Path, device: str = "auto", pinned: bool = True) -> tuple[Any, dict[str, Any], str]:
     """Load a model file.
 
     Args:
         device: "auto", or of classify.models.onnx.pick_onnx_device, or of extract.faces.detector.pick_device.
+        pinned: of classify.models.card.read_card.
 
     Returns:
         The network (an OnnxNet, or a module of torch in evaluation mode), its card, and the device it computes on.
@@ -27,7 +28,7 @@ def load_model(path: Path, device: str = "auto") -> tuple[Any, dict[str, Any], s
         OptionsError: the device is not there.
     """
     if path.suffix == ".onnx":
-        net, card = load_onnx(path, device)
+        net, card = load_onnx(path, device, pinned)
         return net, card, net.device
     try:
         from classify.models.network import load_checkpoint
@@ -37,7 +38,7 @@ def load_model(path: Path, device: str = "auto") -> tuple[Any, dict[str, Any], s
     from extract.faces.detector import pick_device
 
     device = pick_device(device)
-    return *load_checkpoint(path, device), device
+    return *load_checkpoint(path, device, pinned=pinned), device
 
 
 def scores_of_pictures(net: Any, pictures: np.ndarray, device: str) -> np.ndarray:

@@ -17,8 +17,8 @@ from typing import Any, Sequence
 
 import torch
 
-from classify.models import efficientnet_lite
-from classify.models.card import FORMAT, read_card
+from classify.models import efficientnet_lite, shipped
+from classify.models.card import FORMAT, check_digest, check_finite, read_card
 from classify.models.options import SMALL_CNN, ModelOptions
 from classify.models.pretrained import load_weights
 from classify.models.probe import check_probe, probe_pictures
@@ -186,20 +186,28 @@ def save_checkpoint(path: Path, net: torch.nn.Module, card: dict[str, Any], half
     if half:
         state |= {k: v.detach().half().contiguous() for k, v in net.named_parameters()}
         net.load_state_dict(state)  # as it will be once loaded: the card's probe is of these weights
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        digest.update(name.encode() + state[name].numpy().tobytes())
     card = {**card, "format": FORMAT, "label_map": {"real": 0, "fake": 1}, "probe": _probe(net, card["size_px"]),
-            "model_id": f"{card['backbone']}-{digest.hexdigest()[:8]}"}
+            "model_id": "-".join(filter(None, (card["backbone"], card.get("calibration") and card.get("variant"),
+                                               _digest(state)[:8])))}
     write_bytes(path, save(state, {"card": json.dumps(card)}))
     return card
 
 
-def load_checkpoint(path: Path, device: str = "cpu", to_train: bool = False) -> tuple[FaceNet, dict[str, Any]]:
-    """The network in evaluation mode and its card. to_train: every part of it is what `build` gives, timm's.
+def _digest(state: dict[str, torch.Tensor]) -> str:
+    """The sha256 of weights as they are stored, as hexadecimal digits. state: contiguous tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode() + state[name].numpy().tobytes())
+    return digest.hexdigest()
 
-    Raises CheckpointError when the file is missing, damaged, of another format, or no longer gives the scores it gave
-    when it was saved.
+
+def load_checkpoint(path: Path, device: str = "cpu", to_train: bool = False, pinned: bool = True
+                    ) -> tuple[FaceNet, dict[str, Any]]:
+    """The network in evaluation mode and its card. to_train: every part of it is what `build` gives, timm's. pinned: of
+    `read_card`.
+
+    Raises CheckpointError when the file is missing, damaged, of another format, changed after it was saved, or no
+    longer gives the scores it gave when it was saved.
     """
     if path.suffix == ".keras":
         return importlib.import_module("classify.models.keras").load_checkpoint(path, device)
@@ -208,11 +216,14 @@ def load_checkpoint(path: Path, device: str = "cpu", to_train: bool = False) -> 
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    card = read_card(path)
+    card = read_card(path, pinned)
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): train again or copy it again") from None
+    if not pinned or card["model_id"] != shipped.MODEL_ID:  # of that one the whole file was compared
+        check_digest(path, card, _digest(state))
+        check_finite(path, state.items())
     try:
         net: Any = Ensemble(card["members"], not to_train) if "members" in card else FaceNet(card, not to_train)
         net.load_state_dict(state)
@@ -224,9 +235,9 @@ def load_checkpoint(path: Path, device: str = "cpu", to_train: bool = False) -> 
     return net.to(device), card
 
 
-def load_torch(path: Path) -> tuple[Any, dict[str, Any]]:
+def load_torch(path: Path, pinned: bool = True) -> tuple[Any, dict[str, Any]]:
     """`load_checkpoint` where torch's network is wanted, a FaceNet or an Ensemble: to train on, or to join others."""
-    net, card = load_checkpoint(path, to_train=True)
+    net, card = load_checkpoint(path, to_train=True, pinned=pinned)
     if not isinstance(net, FaceNet | Ensemble):
         raise CheckpointError(f"{path} is Keras' network: name one of torch")
     return net, card

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from classify.models.card import check_card
+from classify.models.card import check_card, check_name
 from classify.models.onnx_file import read_onnx
 from classify.models.probe import check_probe, probe_pictures
 from pipeline.errors import CheckpointError, OptionsError
@@ -58,7 +58,7 @@ class OnnxNet:
         return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
 
-def load_onnx(path: Path, device: str = "auto") -> tuple[OnnxNet, dict[str, Any]]:
+def load_onnx(path: Path, device: str = "auto", pinned: bool = True) -> tuple[OnnxNet, dict[str, Any]]:
     """Load a network and its card.
 
     Args:
@@ -72,6 +72,8 @@ def load_onnx(path: Path, device: str = "auto") -> tuple[OnnxNet, dict[str, Any]
     """
     card, content = read_onnx(path)
     check_card(card, path)
+    if pinned:
+        check_name(card, path)
     device = pick_onnx_device(device)
     try:
         net = OnnxNet(open_session(content, device), device)

@@ -52,13 +52,13 @@ def ship(model: Path, clips: Sequence[Judged], out: Path, cache: Path, device: s
     Raises:
         SplitError: the clips lack a class.
     """
-    net, card = load_checkpoint(model)
+    net, card = load_checkpoint(model, pinned=False)
     card |= {"faces": as_record(FaceOptions(crop="face")), "frames": as_record(FrameOptions()),
              "crop": "face", "centre": CENTRE, "dataset": "DFDC crops, photos and crops of clips",
              "aggregation": DEFAULT_RULE, "aggregation_reason": "fixed beforehand: DFDC has one crop a clip",
              "threshold": 0.5, "calibration": None}
     save_checkpoint(out, net, card, half=True)
-    found = measured(Judge(out, device), clips, cache, (UNALTERED,), COMMON)
+    found = measured(Judge(out, device, pinned=False), clips, cache, (UNALTERED,), COMMON)
     judged = [clip for clip in found[UNALTERED] if clip.score is not None and not clip.unfit]
     n_fake = sum(clip.label for clip in judged)
     n_real = len(judged) - n_fake
@@ -86,6 +86,8 @@ def main(argv: list[str] | None = None) -> None:
     card = ship(arguments.model, clips, arguments.out, arguments.cache, arguments.device)
     print(f"detector: {card['model_id']}: UNDECIDED from {card['calibration']['low']:.3f}, FAKE from "
           f"{card['threshold']:.3f}: {card['threshold_reason']}")
+    print("detector: to ship it, export it beside itself (python -m classify.export) and run python -m "
+          "classify.release.pin")
 
 
 if __name__ == "__main__":

@@ -209,9 +209,11 @@ def measure(landmark_file: Path) -> tuple[np.ndarray, np.ndarray]:
     """One photo, brought upright and to scale: its points (P, 2) and its picture (SIZE, SIZE, 4) BGR + coverage."""
     import cv2
 
-    photo = cv2.imread(str(landmark_file.with_suffix(".jpg")))
+    from extract.decoding.image import read_picture
+
+    photo = read_picture(landmark_file.with_suffix(".jpg"))[:, :, ::-1]
     marks = np.loadtxt(landmark_file)
-    if photo is None or marks.shape != (N_LANDMARKS, 2):
+    if marks.shape != (N_LANDMARKS, 2):
         raise CorpusError(f"{landmark_file}: expected a photo beside it and {N_LANDMARKS} lines of x y")
     eyes, across = marks[list(PUPILS)].mean(0), marks[PUPILS[1]] - marks[PUPILS[0]]
     scale = FACE_HEIGHT / np.linalg.norm(marks[CHIN] - eyes)

@@ -79,6 +79,8 @@ class FrameFiles:
 
     name = "pictures"
     promised_s = held_s = 0.0
+    frame_px, is_cut = 0, False
+    key_numbers: list[int] = []
 
     def __init__(self, path: Path):
         self.files = frame_files(path)

@@ -4,24 +4,22 @@ What this module does not know: colour profiles. A picture is taken as sRGB, as 
 """
 from __future__ import annotations
 
-import functools
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator
 
 from extract.decoding.frame import Frame
 from extract.decoding.kinds import HEAD, modality_by_content
+from extract.decoding.media import heif_formats, open_bytes, open_image
 from pipeline.errors import VideoError
 
 if TYPE_CHECKING:
     import numpy as np
 
-# What Pillow may try, by content. Of the others it knows, some start programs (EPS) and none is in any corpus.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
-MOST_PX = 120_000_000  # 360 MB of pixels; large cameras make 102 megapixels, bombs claim thousands
 TURNED = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270",
           7: "TRANSVERSE", 8: "ROTATE_90"}  # EXIF orientation -> what shows it upright
+SIDEWAYS = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")  # of these, those that swap width and height
 ORIENTATION = 0x0112
+BAND_PX = 1_000_000  # pixels that are converted at once
 HEIF = (b"ftypheic", b"ftypheix", b"ftypheim", b"ftypheis", b"ftypmif1", b"ftypmsf1")  # how HEIC and HEIF begin
 
 
@@ -29,7 +27,7 @@ def read_picture(path: str | Path) -> np.ndarray:
     """The pixels as a viewer shows them: uint8 RGB (height, width, 3), upright by EXIF.
 
     What is transparent is shown on white; 16 bits become 8 (the upper ones); of an animation it is the first picture.
-    Raises VideoError (status "unreadable") for what is no picture, is cut off or damaged, or has more than MOST_PX.
+    Raises VideoError (status "unreadable") for what is no picture, is cut off or damaged, or has too many pixels.
     """
     return _decoded(Path(path), upright_rgb)
 
@@ -71,24 +69,14 @@ class Still:
 def _decoded(path: Path, use) -> Any:
     from PIL import Image
 
-    if not path.is_file():
-        raise VideoError("no such file" if not path.exists() else "not a file")
-    if path.stat().st_size == 0:
-        raise VideoError("the file is empty (0 bytes)")
-    # On odd metadata, and on sizes that are checked here. Not catch_warnings: threads would undo each other's.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
-        with Image.open(path, formats=FORMATS + _heif_formats()) as image:
-            if image.width * image.height > MOST_PX:
-                raise Image.DecompressionBombError
+        with open_image(path) as image:
             image.load()  # once, and strictly: after an error that something else swallows (getexif) a second is silent
             return use(image)
     except VideoError:
         raise
     except Image.UnidentifiedImageError:
         raise VideoError(_no_picture(path)) from None
-    except Image.DecompressionBombError:
-        raise VideoError(f"it claims more than {MOST_PX / 1e6:.0f} megapixels") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
         if isinstance(error, OSError) and error.errno:
             raise VideoError(f"cannot be read: {error.strerror}") from None
@@ -97,45 +85,57 @@ def _decoded(path: Path, use) -> Any:
 
 
 def _no_picture(path: Path) -> str:
-    with open(path, "rb") as file:
+    with open_bytes(path) as file:
         head = file.read(HEAD)
     if head[4:12] in HEIF:
-        return ("a HEIC picture that is damaged: convert it to JPEG or PNG" if _heif_formats() else
+        return ("a HEIC picture that is damaged: convert it to JPEG or PNG" if heif_formats() else
                 "HEIC pictures need the package pi-heif: pip install pi-heif, or convert it to JPEG or PNG")
     if modality_by_content(head) == "video":
         return "a video, not a picture: python -m classify.video judges it"
     return "not a picture"
 
 
-@functools.cache
-def _heif_formats() -> tuple[str, ...]:
-    """What Pillow reads through pi-heif, nothing where that is not installed."""
-    try:
-        import pi_heif
-    except ImportError:
-        return ()
-    pi_heif.register_heif_opener()
-    return ("HEIF",)
-
-
 def upright_rgb(image) -> np.ndarray:
+    """The pixels of an opened Pillow image as in `read_picture`, made in bands: a large picture is never held twice
+    more than it must be."""
+    import numpy as np
+
+    try:
+        turn = TURNED.get(image.getexif().get(ORIENTATION, 1), "")
+    except Exception:  # damaged EXIF turns nothing; the pixels are whole
+        turn = ""
+    if image.mode in ("I", "F"):
+        raise VideoError("its pixels are 32-bit numbers, not colours: convert it to 8 or 16 bits")
+    image.load()
+    width, height = image.size
+    rgb = np.empty((width, height, 3) if turn in SIDEWAYS else (height, width, 3), np.uint8)
+    stored = _as_stored(rgb, turn)
+    step = max(1, BAND_PX // width)
+    for top in range(0, height, step):
+        stored[top:top + step] = _colours(image.crop((0, top, width, min(top + step, height))))
+    return rgb
+
+
+def _as_stored(rgb: np.ndarray, turn: str) -> np.ndarray:
+    """A view of an upright picture in which its pixels are where the file has them."""
+    import numpy as np
+
+    views = {"": lambda p: p, "FLIP_LEFT_RIGHT": lambda p: p[:, ::-1], "ROTATE_180": lambda p: p[::-1, ::-1],
+             "FLIP_TOP_BOTTOM": lambda p: p[::-1], "TRANSPOSE": lambda p: p.transpose(1, 0, 2),
+             "ROTATE_270": lambda p: np.rot90(p), "ROTATE_90": lambda p: np.rot90(p, 3),
+             "TRANSVERSE": lambda p: np.rot90(p.transpose(1, 0, 2), 2)}
+    return views[turn](rgb)
+
+
+def _colours(image) -> np.ndarray:
+    """uint8 RGB (height, width, 3) of a band: 16 bits become 8, what is transparent is shown on white."""
     import numpy as np
     from PIL import Image
 
-    try:
-        turn = TURNED.get(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # damaged EXIF turns nothing; the pixels are whole
-        turn = None
     if image.mode.startswith("I;16"):
         # Pillow's own conversion clips at 255 instead of scaling.
         image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
-    elif image.mode in ("I", "F"):
-        raise VideoError("its pixels are 32-bit numbers, not colours: convert it to 8 or 16 bits")
     elif "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         shown = image.convert("RGBA")
-        white = Image.new("RGBA", shown.size, "white")
-        image = Image.alpha_composite(white, shown)
-    rgb = image.convert("RGB")
-    if turn:
-        rgb = rgb.transpose(Image.Transpose[turn])
-    return np.array(rgb)
+        image = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
+    return np.asarray(image.convert("RGB"))

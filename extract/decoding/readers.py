@@ -7,7 +7,8 @@ PyAV    reads all packets (cheap), decodes only the key-frame groups that hold a
 OpenCV  `grab()` on every frame and `retrieve()` on the wanted ones; exact, at the cost of decoding everything, and of
         decoding it twice, since only decoding tells it how long a clip is.
 
-Both turn a picture upright and scale it to square pixels; both only open files, never what a file says to fetch.
+Both turn a picture upright and scale it to square pixels; both get their files from media.py, never what a file says to
+fetch.
 
 What is tagged as HDR is tone-mapped (hdr.py), and decoded with PyAV by both: OpenCV gives HDR only as 8 bits that its
 own build of FFmpeg has converted already.
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import os
+import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -30,6 +31,7 @@ from typing import TYPE_CHECKING
 
 from extract.decoding.decoder import Decoder, decode, packets_of
 from extract.decoding.hdr import to_sdr, transfer_of
+from extract.decoding.media import Refused, check_frame_size, open_capture, open_container
 from pipeline.errors import VideoError
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ REORDERS = ("h264", "hevc")  # codecs of which a header need not say whether fra
 SQUARE = 0.01             # pixels this near to square are left alone: rounding of an encoder, and resampling blurs
 WIDEST = 4                # pixels more stretched than 4 to 1 are an error in the header; DVDs have at most 1.46
 
+MOST_PACKETS = 1_500_000  # seven hours at 60 a second; their times are kept, 200 bytes each
+
 
 class NoVideoStream(VideoError):
     """The file was understood and holds no video stream: no other reader will find one."""
@@ -51,15 +55,18 @@ class PyAV:
 
     times_s: when each frame is displayed, s from the first. promised_s: the length by the header. held_s: how long the
     last frame is displayed. is_hdr: whether the header tags it as HLG or PQ.
+    most_px: pixels that may be decoded to learn the times where packets do not tell; is_cut: whether that was too few.
+    frame_px: pixels of a frame. key_numbers: of the frames that need no other one, where packets tell.
     Raises VideoError where the file cannot be opened, NoVideoStream where it holds no video.
     """
 
     name = "PyAV"
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, most_px: int | None = None):
+        self.path, self.most_px, self.is_cut = path, most_px, False
         self.held_s = 0.0
         with self._open() as (container, stream):
+            self.frame_px = stream.codec_context.width * stream.codec_context.height
             self._start_from_packets(container, stream)
             self.is_hdr = bool(transfer_of(stream.codec_context.color_trc))
             self.promised_s = _promised_s(container, stream, self._pts)
@@ -82,29 +89,23 @@ class PyAV:
     def _open(self):
         import av
 
-        source: object = os.path.abspath(self.path)
         try:
-            try:
-                str(source).encode()
-            except UnicodeEncodeError:  # a name that is no UTF-8: FFmpeg gets the open file instead
-                source = open(self.path, "rb")
-            # Only files: a playlist that calls itself .mp4 must not fetch anything. Titles may be in any encoding.
-            with av.open(source, options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+            with open_container(self.path) as container:
                 stream = _main_stream(container)
                 if stream.codec_context is None or stream.codec_context.name == "":
                     raise VideoError("no decoder for this video stream")
+                check_frame_size(stream, self.path)
                 stream.codec_context.thread_count = 1  # one clip a core; FFmpeg's threads cost more than they give
                 yield container, stream
         except (av.error.FFmpegError, OSError) as error:
             raise VideoError(_reason(error)) from None
-        finally:
-            if not isinstance(source, str):
-                source.close()  # type: ignore[attr-defined]
 
     def _start_from_packets(self, container, stream) -> None:
         """Displayed times from packet timestamps; `_planned` says whether they can be relied on."""
-        packets = [(p.pts, p.is_keyframe, p.is_discard, p.duration or 0) for p in packets_of(container, stream)
-                   if p is not None]
+        packets = [(p.pts, p.is_keyframe, p.is_discard, p.duration or 0)
+                   for p in itertools.islice(packets_of(container, stream), MOST_PACKETS + 1) if p is not None]
+        if len(packets) > MOST_PACKETS:
+            raise Refused(f"it holds more than {MOST_PACKETS:,} frames: cut it into shorter clips")
         shown = [pts for pts, _, outside_edit, _ in packets if not outside_edit]
         self._pts = sorted(pts for pts in shown if pts is not None)
         # A key frame before the start of an edit is not displayed, but what is displayed is predicted from it.
@@ -122,8 +123,18 @@ class PyAV:
         with self._open() as (container, stream):
             rate = float(stream.average_rate or 25)
             base = stream.time_base or Fraction(1)  # not frame.time, which PyAV does not know of the last frames
-            pts = [frame.pts for frame, _ in decode(container, stream)]
+            pts = [frame.pts for frame, _ in itertools.islice(decode(container, stream), self._most())]
+            self.is_cut = len(pts) == self._most()
             self.times_s = _ascending([None if p is None else float(p * base) for p in pts], rate)
+
+    def _most(self) -> int | None:
+        """How many frames may be decoded to learn the times, None for all."""
+        return self.most_px // max(1, self.frame_px) + 1 if self.most_px else None
+
+    @property
+    def key_numbers(self) -> list[int]:
+        number_of = {pts: number for number, pts in enumerate(self._pts)} if self._planned else {}
+        return [number_of[pts] for pts in self._keys if pts in number_of]
 
     def read_planned(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Decode from the key frame at or before each wanted frame until that comes out, and nothing else."""
@@ -260,15 +271,21 @@ class OpenCV:
 
     name = "OpenCV"
 
-    def __init__(self, path: Path):
+    key_numbers: list[int] = []  # it cannot tell
+
+    def __init__(self, path: Path, most_px: int | None = None):
         import cv2
 
-        self.path = path
+        self.path, self.frame_px, self.is_cut = path, 0, False
         self._header: dict[str, float] = {}
         starts: list[float] = []
-        times_s = []
+        times_s: list[float | None] = []
         for capture, time_s in self._grab():
             starts = starts or [max(capture.get(cv2.CAP_PROP_PTS), 0)]  # far below 0 where there is none
+            self.frame_px = int(self._header["FRAME_WIDTH"] * self._header["FRAME_HEIGHT"])
+            if most_px and len(times_s) * self.frame_px > most_px or len(times_s) == MOST_PACKETS:
+                self.is_cut = True
+                break
             times_s.append(time_s)
         fps = self._header["FPS"] or 25.0
         self.times_s = _ascending(times_s, fps)
@@ -305,21 +322,18 @@ class OpenCV:
         return None
 
     def _grab(self):
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: what went wrong is in the error we raise
-        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
         import cv2
 
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         try:
             str(self.path).encode()
         except UnicodeEncodeError:
             raise VideoError("OpenCV cannot open a name that is no UTF-8") from None
-        capture = cv2.VideoCapture(os.path.abspath(self.path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+        capture = open_capture(self.path)
         try:
             if not capture.isOpened():
                 raise VideoError("cannot be opened as a video by OpenCV: truncated, damaged or not a video")
             capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # turned by us, after pixels are made square
-            for name in ("FPS", "FRAME_COUNT", "ORIENTATION_META", "SAR_NUM", "SAR_DEN"):
+            for name in ("FPS", "FRAME_COUNT", "FRAME_WIDTH", "FRAME_HEIGHT", "ORIENTATION_META", "SAR_NUM", "SAR_DEN"):
                 self._header[name] = capture.get(getattr(cv2, f"CAP_PROP_{name}"))
             while capture.grab():
                 yield capture, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000

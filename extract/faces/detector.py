@@ -26,6 +26,8 @@ DETECTOR = 2  # raised when the same options give other boxes: crops made by ano
 SURE = 0.95                   # at full size MTCNN is .90 to .93 sure of a large pattern in a real Celeb-DF v2 clip
 SECOND_SIDE = 960             # px of the second look, where the first finds nothing that it is sure of
 CROPS = ("auto", "face", "whole")
+MOST_SIDE_PX = 8192   # of what the detector sees
+MOST_CROP_PX = 1024   # 3 MB a crop
 # Where a GPU would be seen on Linux: NVIDIA's, WSL's, AMD's, Jetson's. Where none is there, torch need not be asked.
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd", "/dev/nvmap")
 
@@ -44,18 +46,18 @@ class FaceOptions:
                                "whole of pictures)", choices=CROPS)
 
     def __post_init__(self) -> None:
-        if self.detect_side and self.detect_side < 40:
-            raise ValueError(f"detect_side must be 0 or at least 40 px, got {self.detect_side}")
-        if self.min_face < 12:
-            raise ValueError(f"min_face must be at least 12 px (P-Net's window), got {self.min_face}")
+        if self.detect_side and not 40 <= self.detect_side <= MOST_SIDE_PX:
+            raise ValueError(f"detect_side must be 0 or from 40 to {MOST_SIDE_PX} px, got {self.detect_side}")
+        if not 12 <= self.min_face <= MOST_SIDE_PX:
+            raise ValueError(f"min_face must be from 12 px (P-Net's window) to {MOST_SIDE_PX}, got {self.min_face}")
         if not 0 <= self.min_confidence <= 1:
             raise ValueError(f"min_confidence must be between 0 and 1, got {self.min_confidence}")
         if not 1 <= self.margin <= 4:
             raise ValueError(f"margin must be between 1 and 4 box lengths, got {self.margin}")
         if self.crop not in CROPS:
             raise ValueError(f"crop must be one of {', '.join(CROPS)}, got {self.crop}")
-        if self.crop_px < 16:
-            raise ValueError(f"crop_px must be at least 16 px, got {self.crop_px}")
+        if not 16 <= self.crop_px <= MOST_CROP_PX:
+            raise ValueError(f"crop_px must be from 16 to {MOST_CROP_PX} px, got {self.crop_px}")
 
 
 class Face(NamedTuple):

@@ -18,9 +18,9 @@ from classify.judging.judge import Judge, decide
 from classify.models.network import build, save_checkpoint, scores_of
 from classify.models.options import ModelOptions
 from classify.video import fact_lines
-from extract.decoding.sampling import FrameOptions
 from extract.faces.detector import FaceOptions
 from pipeline.options import as_record
+from tests.cards import JUDGING
 
 SIZE = 32
 
@@ -35,9 +35,8 @@ def checkpoint(path, crop, centre=1.0):
     torch.manual_seed(0)
     net, card = build(ModelOptions(backbone="small-cnn", weights="none", size=SIZE))
     torch.nn.init.normal_(net.head[-1].weight)
-    save_checkpoint(path, net, {**card, "versions": {}, "aggregation": "mean", "threshold": 0.5, "crop": crop,
-                                "centre": centre, "faces": as_record(FaceOptions(crop=crop)),
-                                "frames": as_record(FrameOptions())})
+    save_checkpoint(path, net, {**card, **JUDGING, "crop": crop, "centre": centre,
+                                "faces": as_record(FaceOptions(crop=crop))})
     return path
 
 

@@ -148,6 +148,26 @@ def test_a_report_of_the_demo_says_that_it_is_one(demo_run):
     assert "drawn" in page and "demo" in page.lower()
 
 
+def test_a_judgement_that_hangs_ends_the_command_and_names_the_clip(demo_corpus, tmp_path):
+    """Sleep stands in for a decoder that never returns."""
+    import subprocess
+    import sys
+
+    clips = sorted(map(str, demo_corpus.rglob("*.mp4")))[:2]
+    code = ("import sys, time\nfrom classify import video\nfrom classify.judging.judge import Judge\n"
+            "judged = Judge.judge\n"
+            f"Judge.judge = lambda self, path: time.sleep(600) if path == {clips[1]!r} else judged(self, path)\n"
+            "sys.exit(video.main(sys.argv[1:]))\n")
+    for form, n_lines in ((["--json"], 2), (["--csv", str(tmp_path / "out.csv")], 0)):
+        ended = subprocess.run([sys.executable, "-c", code, *clips, *form, "--device", "cpu", "--time-limit", "5",
+                                *(["--workers", "0"] if not n_lines else [])], capture_output=True, text=True,
+                               timeout=300)
+        assert ended.returncode == 1 and len(ended.stdout.splitlines()) == n_lines
+        assert f"{clips[1]}: took longer than" in ended.stderr.splitlines()[-1]
+    rows = (tmp_path / "out.csv").read_text().splitlines()
+    assert len(rows) == 3 and "took longer than" in rows[2]
+
+
 @pytest.mark.parametrize("flag", ["--report", "--annotate", "--csv"])
 def test_a_folder_instead_of_a_file_to_write_is_one_line(tmp_path, capsys, flag):
     (tmp_path / "sheet.html").mkdir()

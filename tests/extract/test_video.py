@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from extract import video
 from extract.decoding.sampling import FrameOptions
 from extract.faces.detector import Detector, Face, FaceOptions, WholeFrame, overlap
 from extract.video import CHECK, Known, extract_video, known_faces
@@ -183,6 +184,26 @@ def test_drawn_fakes_take_the_faces_of_their_reals(demo_corpus):
                    for n in ours)
         n_reused, n_read = n_reused + found.n_reused, n_read + found.video["n_read"]
     assert n_reused >= n_read / 3
+
+
+def test_of_a_crowd_so_many_faces_are_cropped_as_fit_into_memory(tmp_path, monkeypatch):
+    class Crowd:
+        options, batch = FaceOptions(crop_px=16), 4
+
+        def detect(self, frames):
+            points = np.zeros((5, 2), np.float32)
+            asked.append(len(frames))
+            return [[Face(np.array([n, 0, n + 40, 40], np.float32), points, .99) for n in range(100)] for _ in frames]
+
+    asked: list[int] = []
+    path = write_clip(tmp_path / "crowd.mp4", [n * .5 for n in range(8)])
+    monkeypatch.setattr(video, "OTHERS_BYTES", 8 * 3 * 16 * 16 * 5)  # five others in each of eight frames
+    monkeypatch.setattr(video, "BATCH_BYTES", 2 * 192 * 96 * 3)
+    found = extract_video(path, Crowd(), FrameOptions(every=.5), everyone=True)
+    assert asked == [2, 2, 2, 2] and len(found.crops) == 8
+    assert sorted(found.others) == [(frame, face) for frame in range(8) for face in range(1, 6)]
+    assert len(found.faces) == 8 * video.MOST_FACES
+    assert not extract_video(path, Crowd(), FrameOptions(every=.5)).others
 
 
 def test_no_decoded_frame_stays_in_memory(demo_corpus):

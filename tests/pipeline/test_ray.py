@@ -9,7 +9,7 @@ import time
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.parallel import map_unordered
+from pipeline.parallel import TimedOut, map_unordered
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra ray is not installed")
 started: list = []
@@ -61,6 +61,15 @@ def test_an_item_that_kills_two_workers_is_an_error_in_the_words_of_local_proces
     results = plain(map_unordered(work, numbers(tmp_path, always=True), 3, begin, (1,), engine="ray"))
     assert results.pop(5) == "its worker process died twice (killed, or out of memory)"
     assert results.pop(3) == "three" and results == {n: str(n * n + 1) for n in (0, 1, 2, 4, 6, 7, 8, 9, 10, 11)}
+
+
+@needs_ray
+@pytest.mark.slow
+def test_an_item_that_hangs_is_a_timeout_as_of_local_processes():
+    for engine in ("ray", "local"):
+        results = dict(map_unordered(time.sleep, [600, 0, .1, .2], 2, engine=engine,
+                                     limit_s=lambda s: 2.0 if s > 1 else 60.0))
+        assert isinstance(results.pop(600), TimedOut) and results == {0: None, .1: None, .2: None}
 
 
 @needs_ray

@@ -12,10 +12,12 @@ import requests
 
 
 class Served(NamedTuple):
-    """A server that runs. url: without a path at its end. app: its desk is app.state.desk."""
+    """A server that runs. url: without a path at its end. app: its desk is app.state.desk. server: of
+    serve.connections."""
 
     url: str
     app: Any
+    server: Any
 
     def wait_ready(self, limit_s=300):
         until = time.monotonic() + limit_s
@@ -29,16 +31,18 @@ def serving(model, wait=True, **options) -> Iterator[Served]:
     import uvicorn
 
     from serve.api import make_app
+    from serve.connections import Server, proxies_of
     from serve.options import ServeOptions
 
     app = make_app(model, ServeOptions(**{"device": "cpu", "rate": 10000.0, **options}))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", proxy_headers=False,
-                                               timeout_graceful_shutdown=1))
+        server = Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1, **proxies_of(
+            app.state.desk.options)),
+                        app.state.desk.close)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
-        served = Served(f"http://127.0.0.1:{listening.getsockname()[1]}", app)
+        served = Served(f"http://127.0.0.1:{listening.getsockname()[1]}", app, server)
         try:
             while not server.started:
                 time.sleep(.01)

@@ -54,7 +54,7 @@ def test_what_is_no_clip_is_refused_whatever_it_is_called(server, content):
 
 def test_a_batch_with_one_bad_file_is_refused_whole(server, clips):
     assert is_problem(post(server, ("a.mp4", clips[0].read_bytes()), ("b.mp4", b"text")), 415)
-    assert not left(server) and server.app.state.desk.arriving == 0
+    assert not left(server) and not server.app.state.desk.arriving
 
 
 def test_a_damaged_clip_fails_with_the_reason_and_names_no_path_of_the_server(server, clips):
@@ -110,7 +110,7 @@ def test_a_sheet_that_made_room_is_gone_and_one_that_never_was_is_a_conflict(ser
 
 
 def test_a_token_a_size_and_a_rate(demo_model, clips):
-    with serving(demo_model, wait=False, token=TOKEN, max_mb=.001, rate=3.0) as server:
+    with serving(demo_model, wait=False, token=TOKEN, max_mb=.001, rate=1.0, wrong_tokens=3.0) as server:
         good = {"Authorization": f"Bearer {TOKEN}"}
         for path in ("/", "/page.js", "/docs", "/openapi.json", "/healthz"):
             assert requests.get(server.url + path).status_code in (200, 503)
@@ -119,6 +119,7 @@ def test_a_token_a_size_and_a_rate(demo_model, clips):
             assert is_problem(answer, 401) and answer.headers["WWW-Authenticate"] == "Bearer"
         assert is_problem(requests.get(server.url + "/v1/model", headers={"Authorization": "Bearer wrong"}), 429)
         assert requests.get(server.url + "/v1/model", headers=good).json()["max_bytes"] == 1000
+        assert is_problem(post(server, ("a.mp4", b"x"), **good), 415)  # not locked out by those who guess
         assert is_problem(post(server, ("a.mp4", b"x"), **good), 429)
     with serving(demo_model, wait=False, max_mb=.001) as server:
         assert is_problem(post(server, ("a.mp4", clips[0].read_bytes() + bytes(70000))), 413)

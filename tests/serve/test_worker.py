@@ -80,8 +80,8 @@ def test_a_full_queue_cancelling_and_the_time_limit(demo_model, clips):
 
 
 def test_a_picture_too_large_for_the_memory_allowed_is_refused_and_the_next_file_judged(demo_model, clips):
-    with serving(demo_model, memory_mb=300) as server:
-        large, bomb = (cv2.imencode(".png", np.zeros((side, side), np.uint8))[1].tobytes() for side in (8000, 12000))
+    with serving(demo_model, memory_mb=150) as server:
+        large, bomb = (cv2.imencode(".png", np.zeros((side, side), np.uint8))[1].tobytes() for side in (7000, 12000))
         assert len(large) < 200_000
         refused = ended(server, post(server, ("large.png", large)).headers["Location"])["problem"]
         assert refused["status"] == 422 and "more memory than the server allows" in refused["detail"]
@@ -93,7 +93,7 @@ def test_a_picture_too_large_for_the_memory_allowed_is_refused_and_the_next_file
 def test_the_newest_sheets_stay_as_far_as_they_fit(tmp_path):
     desk, made = Desk(tmp_path / "no.safetensors", ServeOptions(sheets_mb=.0025)), []
     for name in "abc":
-        made.append(desk.take(Upload(name, tmp_path / f"{name}.mp4", 0)))
+        made.append(desk.take(Upload(name, tmp_path / f"{name}.mp4", 0), "client"))
         made[-1].sheet_path.write_bytes(bytes(1000))
         made[-1].set(state="done", sheet=made[-1].sheet_path)
         desk.limit_sheets()
@@ -106,8 +106,8 @@ def test_the_newest_sheets_stay_as_far_as_they_fit(tmp_path):
 def test_a_sheet_goes_after_its_time_though_nobody_asks(tmp_path):
     async def later():
         desk = Desk(tmp_path / "no.safetensors", ServeOptions(keep=.05))
-        done = desk.take(Upload("a", tmp_path / "a.mp4", 0))
-        desk.take(Upload("b", tmp_path / "b.mp4", 0))
+        done = desk.take(Upload("a", tmp_path / "a.mp4", 0), "client")
+        desk.take(Upload("b", tmp_path / "b.mp4", 0), "client")
         done.sheet_path.touch()
         done.set(state="done", sheet=done.sheet_path)
         forgetting = asyncio.create_task(desk.forget())

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from classify import image, video
-from classify.judging.csv_output import COLUMNS, judge_all, labels_below, recall_lines, summary
+from classify.judging.csv_output import COLUMNS, as_cell, judge_all, labels_below, recall_lines, summary
 from pipeline.errors import OutOfMemoryError, TableError, VideoError
 from pipeline.parallel import WorkerDied, map_unordered
 
@@ -87,6 +87,29 @@ def test_rows_of_files_not_asked_for_stay(folder, tmp_path):
     os.unlink(a)
     judged([b], tmp_path / "out.csv")
     assert [line.split(",")[0] for line in (tmp_path / "out.csv").read_text().splitlines()] == ["path", a, b]
+
+
+@pytest.mark.parametrize("name", [
+    "=cmd|' calc'!A0 fake.mp4", "+1+1 fake.mp4", "-2 fake.mp4", "@SUM(A1) fake.mp4", "'quoted fake.mp4",
+    "red \x1b[31m fake.mp4", "\ttab fake.mp4", "line\nbreak fake.mp4", "back\\slash fake.mp4",
+    "\x1bback\\x1bslash fake.mp4", "gpj.\u202efake.mp4", "bytes \udcff\x07 fake.mp4", "\U000e0001 fake.mp4"])
+def test_a_name_that_a_spreadsheet_would_compute_is_text_and_is_read_back(folder, tmp_path, monkeypatch, name):
+    folder(name)
+    monkeypatch.chdir(tmp_path)
+    table = tmp_path / "out.csv"
+    asked, rows = judged([name], table)
+    assert rows[0]["path"] == name and asked == [name]
+    cells = list(csv.reader(table.read_text(encoding="utf-8", errors="surrogateescape").splitlines()))[1]
+    assert not any(cell.startswith(("=", "+", "-", "@", "\t")) for cell in cells)
+    assert all(c.isprintable() or "\udc80" <= c <= "\udcff" for c in "".join(cells))
+    asked, again = judged([name], table)
+    assert (asked, again) == ([], rows)
+
+
+def test_numbers_stay_numbers_and_plain_names_are_as_they_were():
+    for text in ("-1.5", "0.25", "1e-05", "a b.mp4", "", "bytes \udcff.mp4", "a\\b.mp4"):
+        assert as_cell(text) == text
+    assert as_cell("-1.5.mp4") == "'-1.5.mp4" and as_cell("=1+1") == "'=1+1"
 
 
 def test_a_killed_run_goes_on_where_it_was(folder, tmp_path):

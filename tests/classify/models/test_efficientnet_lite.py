@@ -8,6 +8,7 @@ import torch
 from classify.models.efficientnet_lite import VARIANTS, EfficientNetLite
 from classify.models.network import build, load_checkpoint, load_torch, save_checkpoint
 from classify.models.options import ModelOptions
+from tests.cards import JUDGING
 
 # What would cost a command that judges one clip a tenth of a second or more.
 HEAVY = ("torch", "torchvision", "timm", "sympy", "facenet_pytorch", "lightning", "tensorboard", "onnx", "safetensors",
@@ -30,7 +31,7 @@ def trained(request):
 
 def test_a_checkpoint_is_judged_without_timm_and_gives_timm_s_logits(trained, tmp_path):
     net, card = trained
-    save_checkpoint(tmp_path / "m.safetensors", net, {**card, "versions": {}})
+    save_checkpoint(tmp_path / "m.safetensors", net, {**card, **JUDGING})
     ours = load_checkpoint(tmp_path / "m.safetensors")[0]
     assert isinstance(ours.body, EfficientNetLite) and not isinstance(net.body, EfficientNetLite)
     with torch.inference_mode():

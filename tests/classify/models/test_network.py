@@ -11,6 +11,7 @@ from classify.models import pretrained
 from classify.models.network import FaceNet, Spectrum, build, load_checkpoint, read_card, save_checkpoint, scores_of
 from classify.models.options import ModelOptions
 from pipeline.errors import CheckpointError, OptionsError, WeightsError
+from tests.cards import JUDGING
 
 SMALL = ModelOptions(backbone="resnet10t", weights="none", size=32)
 
@@ -20,7 +21,7 @@ def saved(tmp_path):
     torch.manual_seed(0)
     net, card = build(SMALL)
     torch.nn.init.normal_(net.head[-1].weight)
-    save_checkpoint(tmp_path / "m.safetensors", net, {**card, "versions": {"torch": "x"}})
+    save_checkpoint(tmp_path / "m.safetensors", net, {**card, **JUDGING, "versions": {"torch": "x"}})
     return tmp_path / "m.safetensors", net.eval()
 
 
@@ -64,7 +65,7 @@ def test_every_kind_of_network_learns_and_comes_back_from_its_checkpoint(tmp_pat
     torch.nn.init.normal_(net.head[-1].weight)
     net(some_pictures(64)).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
-    save_checkpoint(tmp_path / "m.safetensors", net, {**card, "versions": {}})
+    save_checkpoint(tmp_path / "m.safetensors", net, {**card, **JUDGING})
     loaded, _ = load_checkpoint(tmp_path / "m.safetensors")
     assert torch.equal(scores_of(loaded, some_pictures()), scores_of(net.eval(), some_pictures()))
 

@@ -7,6 +7,7 @@ from classify.models.options import ModelOptions
 from classify.training import ensemble as command
 from classify.training.ensemble import ensemble
 from pipeline.errors import CheckpointError, SplitError
+from tests.cards import JUDGING
 
 HERE = ScoreOptions(device="cpu")
 
@@ -53,7 +54,8 @@ def test_an_ensemble_is_one_file_that_judges_with_choices_of_its_own(demo_run, d
 def test_an_ensemble_is_no_member_of_another(tmp_path):
     net, card = build(ModelOptions(backbone="resnet10t", weights="none", size=32))
     both = tmp_path / "both.safetensors"
-    save_checkpoint(both, Ensemble([card, card]), {"members": [card, card], "backbone": "ensemble", "size_px": 32})
+    save_checkpoint(both, Ensemble([card, card]), {"members": [card, card], "backbone": "ensemble", "size_px": 32,
+                                                   **JUDGING})
     with pytest.raises(CheckpointError, match="both.safetensors is an ensemble: name its members"):
         ensemble([both, both], tmp_path, HERE)
 

@@ -20,6 +20,7 @@ from classify.training import keras_state
 from classify.training.recipes import TrainOptions
 from data.loading.options import AugmentOptions
 from pipeline.errors import CheckpointError, OptionsError, WeightsError
+from tests.cards import JUDGING
 from tests.crops import write_noise_crops
 
 keras = pytest.mark.skipif(not util.find_spec("keras"), reason="keras is not installed: make setup EXTRAS=keras")
@@ -79,7 +80,7 @@ def saved(tmp_path):
 
     on_torch, model, card = build()
     path = tmp_path / "x.keras"
-    choices = {"threshold": 0.5, "aggregation": "mean", "split_hash": "abc"}
+    choices = {**JUDGING, "split_hash": "abc"}
     save_checkpoint(path, lively(on_torch, model), {**card, **choices})
     return path, model
 

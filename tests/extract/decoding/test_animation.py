@@ -70,9 +70,10 @@ def test_heic_is_read_where_its_package_is_and_named_where_not(tmp_path, monkeyp
     path.write_bytes(base64.b64decode(HEIC))
     pytest.importorskip("pi_heif")
     assert np.abs(read_picture(path)[32, 32].astype(int) - (200, 40, 60)).max() < 12
-    from extract.decoding import image as module
+    from extract.decoding import image, media
 
-    monkeypatch.setattr(module, "_heif_formats", lambda: ())
+    for module in (image, media):
+        monkeypatch.setattr(module, "heif_formats", lambda: ())
     with pytest.raises(VideoError, match="need the package pi-heif"):
         read_picture(path)
 

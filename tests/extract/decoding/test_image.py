@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract.decoding.image import MOST_PX, Still, read_picture, whole_square
+from extract.decoding.image import Still, read_picture, whole_square
+from extract.decoding.media import limits
 from pipeline.errors import VideoError
 
 ORANGE = (255, 160, 0)
@@ -151,7 +152,7 @@ def test_a_png_with_a_hole_is_an_error_for_the_command_and_a_row_without_a_crop_
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path):
-    side = int(MOST_PX ** .5) + 1
+    side = int(limits().picture_px ** .5) + 1
     header = b"BM" + (54).to_bytes(4, "little") + b"\0" * 4 + (54).to_bytes(4, "little") + (40).to_bytes(4, "little")
     size = side.to_bytes(4, "little") * 2
     (tmp_path / "bomb.bmp").write_bytes(header + size + b"\x01\0\x18\0" + b"\0" * 24)

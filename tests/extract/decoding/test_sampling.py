@@ -2,6 +2,7 @@ import av
 import numpy as np
 import pytest
 
+from extract.decoding import sampling
 from extract.decoding.sampling import ROUNDING_S, Clip, FrameOptions, frames_at, time_marks
 from pipeline.errors import VideoError
 from tests.clips import barcode, read_barcode, remux, write_clip, write_sound
@@ -240,3 +241,35 @@ def test_a_name_that_is_no_utf8_can_be_read(tmp_path):
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         FrameOptions(**wrong)
+
+
+def test_of_two_hours_key_frames_are_looked_at_evenly(tmp_path):
+    clip = write_clip(tmp_path / "long.mp4", [n * 7.2 for n in range(1000)], gop=4)  # a key frame every 28.8 s
+    opened = Clip(clip, FrameOptions(min_frames=5, most_frames=120))
+    found = list(opened.frames())
+    assert [read_barcode(frame.rgb) for frame in found] == [frame.number for frame in found]
+    assert all(frame.number % 4 == 0 for frame in found) and 100 <= len(found) == opened.n_asked <= 120
+    assert found[0].time_s == 0 and found[-1].time_s > 7000 and opened.damage == ""
+    assert len(Clip(clip, FrameOptions()).wanted) == 1000  # extraction looks at every one that it is asked for
+
+
+def test_of_a_clip_that_costs_too_much_the_beginning_is_looked_at_and_said(tmp_path, monkeypatch):
+    clip = write_clip(tmp_path / "long.mp4", [n * .1 for n in range(300)], gop=300, options={"sc_threshold": "0"})
+    raw = write_clip(tmp_path / "long.mpg", [n * .2 for n in range(300)], "mpeg2video")
+    monkeypatch.setattr(sampling, "MOST_DECODED_PX", 100 * 192 * 96)
+    for path, options in ((clip, {}), (raw, {}), (clip, {"reader": "opencv"})):
+        opened = Clip(path, FrameOptions(every=1, min_frames=5, most_frames=120, **options))
+        found = list(opened.frames())
+        assert 5 <= len(found) and max(frame.number for frame in found) <= 101, path
+        assert "too long to be decoded whole: only its first" in opened.damage
+    assert Clip(clip, FrameOptions(every=1)).damage == ""
+
+
+def test_with_most_frames_marks_are_spread_evenly():
+    long = FrameOptions(every=3, min_frames=5, most_frames=100)
+    assert time_marks(7200, long) == [72.0 * k for k in range(100)]
+    assert time_marks(297, long) == [3.0 * k for k in range(100)]
+    assert time_marks(1e12, long)[-1] == 99e10
+    assert len(time_marks(100, FrameOptions(frames=1000, most_frames=100))) == 100
+    with pytest.raises(ValueError, match="most_frames"):
+        FrameOptions(min_frames=5, most_frames=4)
