@@ -7,7 +7,7 @@ GOALS := $(MAKECMDGOALS)
 export GOALS DEEPFAKE_SHARED
 RUN = @$(VENV)/bin/python -W ignore -m pipeline
 
-.PHONY: help setup setup-small check index extract split train score report options plan restore augment-sheet compare ensemble export demo docs-pictures detector calibrate bench-quality bench-extract bench-judge bench-train bench-serve serve test lint
+.PHONY: help setup setup-small check index extract split train score report options plan restore augment-sheet compare ensemble export demo docs-pictures detector calibrate bench-quality bench-extract bench-judge bench-train bench-serve soak serve test lint
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -71,12 +71,13 @@ bench-quality: setup ## how often the shipped detector (or MODEL=file) is right 
 bench-extract: setup ## what extraction costs against the usual loop, as ratios with their limits (minutes)
 bench-judge: setup ## what a verdict costs without torch: cold, warm, memory, and beside torch (minutes)
 bench-train: setup ## what a training step costs beside what it must, and beside the usual loops (minutes)
+soak: setup ## mutated files through one judging process: bugs, deaths, time, memory (MINUTES=20)
 bench-serve: $(call READY,setup-small) ## what serving costs: start, a warm CLIP=file, 16 clients, memory over 500 requests (minutes)
 serve: setup ## the page and the API on http://127.0.0.1:8000 (MODEL=file PORT=; HOST= that others reach needs TOKEN=)
 
 check index extract split train score report options plan \
   restore augment-sheet compare ensemble export demo docs-pictures detector calibrate \
-  bench-quality bench-extract bench-judge bench-train bench-serve serve:
+  bench-quality bench-extract bench-judge bench-train bench-serve soak serve:
 	$(RUN) $@
 
 test: setup $(VENV)/moto/.done ## run the tests

@@ -65,6 +65,7 @@ TARGETS = {
     "bench-extract": Target("tests.benchmarks.extract", out=False),
     "bench-judge": Target("tests.benchmarks.judge", out=False),
     "bench-train": Target("tests.benchmarks.train", flags=("BACKBONE", "SIZE", "BATCH", "DEVICE"), out=False),
+    "soak": Target("tests.benchmarks.soak", flags=("MINUTES",), out=False),
     "bench-serve": Target("tests.benchmarks.serve", flags=("CLIP", "REQUESTS", "CLIENTS"), out=False),
     "demo": Target("data.demo.make", flags=("DEMO_OUT",), out=False),
     "docs-pictures": Target("tests.docs_pictures", flags=("DEMO_OUT",), out=False),

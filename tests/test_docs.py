@@ -45,7 +45,7 @@ CHEAP = ("check", "index", "options", "plan")  # targets that the tests below ru
 # Targets whose command lines are checked name by name and value by value here, and run elsewhere.
 RUN_ELSEWHERE = {
     **dict.fromkeys(ORDER, "tests/test_run_remembers.py"),
-    **dict.fromkeys(("bench-extract", "bench-judge", "bench-train", "bench-serve"), "minutes"),
+    **dict.fromkeys(("bench-extract", "bench-judge", "bench-train", "bench-serve", "soak"), "minutes"),
     "restore": "tests/test_run_remembers.py",
     "compare": "tests/reports/test_sweep.py", "augment-sheet": "tests/classify/training", "ensemble": "tests/classify",
     "serve": "tests/serve", "demo": "minutes", "docs-pictures": "minutes, Chromium",

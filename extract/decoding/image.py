@@ -77,6 +77,8 @@ def _decoded(path: Path, use) -> Any:
         raise
     except Image.UnidentifiedImageError:
         raise VideoError(_no_picture(path)) from None
+    except MemoryError:
+        raise VideoError("there is not enough memory for its pixels (MemoryError)") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
         if isinstance(error, OSError) and error.errno:
             raise VideoError(f"cannot be read: {error.strerror}") from None

@@ -101,10 +101,10 @@ def test_what_would_play_something_else_is_refused_and_nobody_is_asked(tmp_path,
     with Listener() as listener:
         for name, path in hostile(tmp_path, listener.port).items():
             with pytest.raises(VideoError):
-                Clip(path, FrameOptions(reader=reader))
+                Clip(path, FrameOptions(min_frames=1, reader=reader))
             assert not {"container", "video"} & set(facts_of(path)), name
         assert listener.n_visits == 0
-    assert Clip(tmp_path / "other.mp4", FrameOptions(reader=reader)).n_asked == 1  # the clip itself is fine
+    assert Clip(tmp_path / "other.mp4", FrameOptions(min_frames=1, reader=reader)).n_asked == 1
 
 
 def test_a_name_is_a_file_and_never_an_address_or_an_input(tmp_path, monkeypatch):
@@ -121,7 +121,7 @@ def test_a_name_is_a_file_and_never_an_address_or_an_input(tmp_path, monkeypatch
         names = [address, f"{folder}/x.mp4", "pipe:0.mp4", "subfile,,start,0,end,0,,:a.mp4", "data:video/mp4;x.mp4"]
         for name in names[:4]:
             for reader in ("pyav", "opencv"):
-                assert Clip(name, FrameOptions(reader=reader)).n_asked == 1
+                assert Clip(name, FrameOptions(min_frames=1, reader=reader)).n_asked == 1
         command = [sys.executable, "-c", "import sys; from classify.judging.file_metadata import facts_of\n"
                    "for name in sys.argv[1:]: print(facts_of(name).get('container', 'none,').split(',')[0])", *names]
         said = subprocess.run(command, input=b"", capture_output=True, check=True, timeout=60,
@@ -153,8 +153,9 @@ def test_frames_beyond_the_limit_are_refused_before_they_are_decoded(tmp_path, s
     small = clip_of(tmp_path / f"small-{name}", codec, pixel_format, 320, 240)
     for reader in ("pyav", "opencv"):
         with pytest.raises(Refused, match="max-frame-mpx"):
-            Clip(large, FrameOptions(reader=reader))
-        assert [frame.rgb.shape for frame in Clip(small, FrameOptions(reader=reader)).frames()] == [(240, 320, 3)]
+            Clip(large, FrameOptions(min_frames=1, reader=reader))
+        frames = Clip(small, FrameOptions(min_frames=1, reader=reader)).frames()
+        assert [frame.rgb.shape for frame in frames] == [(240, 320, 3)]
 
 
 def test_a_header_that_claims_less_than_arrives_is_believed_by_nobody(tmp_path, small_limits):
@@ -165,7 +166,7 @@ def test_a_header_that_claims_less_than_arrives_is_believed_by_nobody(tmp_path, 
     (tmp_path / "lie.mov").write_bytes(data)
     for reader in ("pyav", "opencv"):
         with pytest.raises(Refused, match="max-frame-mpx"):
-            Clip(tmp_path / "lie.mov", FrameOptions(reader=reader))
+            Clip(tmp_path / "lie.mov", FrameOptions(min_frames=1, reader=reader))
 
 
 def test_every_reader_is_given_the_same_bytes(tmp_path):
