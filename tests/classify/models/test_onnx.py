@@ -5,10 +5,11 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
-import onnx
 from classify import export, video
 from classify.models.card import read_card
 from classify.models.network import Ensemble, build, load_checkpoint, save_checkpoint
@@ -20,7 +21,6 @@ from classify.models.probe import probe_pictures
 from classify.video import SHIPPED
 from extract.decoding.sampling import FrameOptions
 from extract.faces.detector import FaceOptions
-from onnx import TensorProto, helper, numpy_helper
 from pipeline.errors import CheckpointError, OptionsError
 from pipeline.options import as_record
 
