@@ -1,17 +1,16 @@
-"""What happens to a clip on its way to whoever judges it, done to its frames: for `make bench-quality`.
+"""What happens to a clip on its way to whoever judges it, done to the square around a face: for `make bench-quality`.
 
-Compression is H.264 at a constant rate factor, each sampled frame as a key frame of its own: a stream's other frames
-are coded a little more coarsely.
+Compression is H.264 at a constant rate factor, each square as a key frame of its own: a stream's other frames are coded
+a little more coarsely.
 """
 from __future__ import annotations
 
-from typing import Callable, Iterator
+from typing import Callable
 
 import cv2
 import numpy as np
 
 from data.loading.augment import h264
-from extract.decoding.sampling import Clip, Frame, FrameOptions
 
 Alter = Callable[[np.ndarray], np.ndarray]  # uint8 RGB (height, width, 3) to the same
 
@@ -60,15 +59,3 @@ ALTERATIONS: dict[str, Alter] = {
     "brightness x 1.4": brighter(1.4), "middle .8 of each side": cropped(.8), "mirrored": mirrored}
 # What most clips have been through by the time they are judged: the band of a detector must bear it.
 COMMON = ("H.264 crf 28", "scaled to 1/2", "scaled to 1/4", "blurred by 1 px", "blurred by 3 px")
-
-
-class Altered(Clip):
-    """A clip whose sampled frames are altered."""
-
-    def __init__(self, path: str, options: FrameOptions, alter: Alter):
-        super().__init__(path, options)
-        self.alter = alter
-
-    def frames(self) -> Iterator[Frame]:
-        for frame in super().frames():
-            yield frame._replace(rgb=self.alter(frame.rgb))

@@ -57,7 +57,7 @@ def score_pictures(net, pictures: np.ndarray, places: np.ndarray, options: Score
 
     scores = np.full(len(places), np.nan)
     if isinstance(net, OnnxNet):
-        for start in progress_bar(range(0, len(places), options.batch), desc="score", unit="batch", leave=False,
+        for start in progress_bar(range(0, len(places), options.batch), desc="score", unit="step", leave=False,
                                   disable=not progress):
             batch = pictures[places[start:start + options.batch]]
             scores[start:start + options.batch] = net.scores(batch).astype(np.float64).round(6)
@@ -68,7 +68,7 @@ def score_pictures(net, pictures: np.ndarray, places: np.ndarray, options: Score
     batches = Batches(pictures, places, np.zeros(len(places), np.int64), InOrder(len(places), options.batch))
     device = next(net.parameters()).device
     net.eval()
-    for batch in progress_bar(batches, desc="score", unit="batch", leave=False, disable=not progress):
+    for batch in progress_bar(batches, desc="score", unit="step", leave=False, disable=not progress):
         scored = scores_of(net, batch.pictures.to(device)).cpu().numpy()
         scores[batch.rows.numpy()] = scored.astype(np.float64).round(6)
     return scores

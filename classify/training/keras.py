@@ -154,7 +154,7 @@ def _fit(tf: Any, keras: Any, net: Any, crops: Material, out: Path, run: Path, t
         optimizer.learning_rate.assign(learning_rate(history, training))
         seen = np.zeros(3)  # summed loss, right calls, crops
         batches = learning_batches(crops, order, augmentation, epoch)
-        for pictures, truth in progress_bar(batches, desc=f"epoch {epoch + 1}", total=len(order), unit="batch"):
+        for pictures, truth in progress_bar(batches, desc=f"epoch {epoch + 1}", total=len(order), unit="step"):
             targets = truth * (1 - 2 * training.smoothing) + training.smoothing
             loss, logits = step(pictures, targets.astype(np.float32), weights[truth].astype(np.float32))
             seen += float(loss) * len(truth), int(((logits.numpy() >= 0) == (truth == 1)).sum()), len(truth)

@@ -13,6 +13,7 @@ from typing import Any
 
 from data.splitting.divide import PARTS, deal
 from data.splitting.groups import Group, Pair, Row, ends_of, hanging_together, names_of
+from pipeline.errors import TableError
 from pipeline.tables import SPLIT, read_json, read_table
 
 
@@ -32,14 +33,22 @@ class Earlier:
 
 
 def read_earlier(path: Path) -> Earlier | None:
-    """Read the split at this path (split.csv) with its audit beside it; None where one of them is not there.
+    """Read the split at this path (split.csv) with its audit beside it.
 
-    Raises TableError when one is damaged or of another version.
+    Returns:
+        None where one of them is missing, or the audit is damaged: what it was made with is then not known.
+
+    Raises:
+        TableError: the table is damaged or of another version.
     """
     record = path.with_suffix(".json")
     if not path.is_file() or not record.is_file():
         return None
-    table, audit = read_table(path, SPLIT), read_json(record)
+    table = read_table(path, SPLIT)
+    try:
+        audit = read_json(record)
+    except TableError:
+        return None
     return Earlier(dict(zip(table["video_id"], table["part"])), str(audit.get("rule", "")),
                    dict(audit.get("options") or {}))
 

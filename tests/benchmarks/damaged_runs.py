@@ -111,8 +111,9 @@ def main() -> None:
             if content is not None:
                 file.write_bytes(content)
             status, said = run(out)
-            words = next((line for line in said.splitlines() if line.startswith("error:") or re.match(
-                r"\w+: (again|starting|checking)|report: .* left out", line)), "up to date")
+            lines = [line for line in said.splitlines() if line.startswith("error:")] + [
+                line for line in said.splitlines() if re.match(r"\w+: (again|starting|checking)|.* left out", line)]
+            words = lines[0] if lines else "up to date"
             same = status == 0 and all((out / result).read_bytes() == content for result, content in before.items())
             traceback = " **TRACEBACK**" if "Traceback" in said else ""
             results = "the same" if same else "none" if status else "other"
