@@ -40,7 +40,7 @@ def read_labels(path: Path, group: str = "auto") -> Corpus:
     _check_is_table(path)
     folder = Path(os.path.abspath(path.parent))
     lines, doubled, odd = _lines(path, folder)
-    here = {file: line for file, line in lines.items() if file.is_file() or file.is_dir() and frame_files(file)}
+    here = {file: line for file, line in lines.items() if _is_there(file)}
     missing = [str(file) for file in lines if file not in here]
     if not here:
         raise CorpusError(f"{path} names {counted(len(missing), 'file')}, of which none exists (e.g. {missing[0]})"
@@ -71,6 +71,13 @@ def read_labels(path: Path, group: str = "auto") -> Corpus:
         notes.append(f"{counted(len(missing), 'file')} of the table not here (e.g. {missing[0]}): left out")
     return Corpus("table path,label", "table", rows, {name: found[name] for name in LABEL_NAMES}, missing=missing,
                   doubled=doubled, notes=notes, root=root, grouping=grouping)
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.is_file() or file.is_dir() and bool(frame_files(file))
+    except OSError:  # a path that is too long for the file system
+        return False
 
 
 def _check_is_table(path: Path) -> None:
@@ -116,7 +123,7 @@ def _lines(path: Path, folder: Path) -> tuple[dict[Path, Line], list[tuple[str, 
         else:
             original = cells["original"] if label else ""
             lines[file] = {"number": number, "label": label, "method": (cells["method"] or "fake") if label else "",
-                           "target_id": cells["target_id"], "source_id": cells["source_id"] if label else "",
+                           "dataset": cells["dataset"], "target_id": cells["target_id"], "source_id": cells["source_id"] if label else "",
                            "original": os.path.normpath(folder / original) if original else ""}
     return lines, doubled, odd
 

@@ -303,6 +303,11 @@ class TestTable:
         with pytest.raises(CorpusError, match=message):
             self.read(tmp_path, text)
 
+    def test_a_path_that_is_too_long_is_a_missing_file(self, tmp_path):
+        plant(tmp_path, "a.mp4")
+        corpus = self.read(tmp_path, f"path,label,dataset\na.mp4,0,Webcams\n{'x' * 5000}.mp4,1,\n")
+        assert len(corpus.missing) == 1 and corpus.rows[0]["dataset"] == "Webcams"
+
     def test_files_that_are_not_here_are_told(self, tmp_path):
         plant(tmp_path, "a.mp4")
         corpus = self.read(tmp_path, "path,label\na.mp4,0\nb.mp4,1\na.mp4,0\n")
