@@ -123,7 +123,8 @@ def _lines(path: Path, folder: Path) -> tuple[dict[Path, Line], list[tuple[str, 
         else:
             original = cells["original"] if label else ""
             lines[file] = {"number": number, "label": label, "method": (cells["method"] or "fake") if label else "",
-                           "dataset": cells["dataset"], "target_id": cells["target_id"], "source_id": cells["source_id"] if label else "",
+                           "dataset": cells["dataset"], "target_id": cells["target_id"],
+                           "source_id": cells["source_id"] if label else "",
                            "original": os.path.normpath(folder / original) if original else ""}
     return lines, doubled, odd
 
