@@ -80,8 +80,9 @@ def test_a_full_queue_cancelling_and_the_time_limit(demo_model, clips):
 
 
 def test_a_picture_too_large_for_the_memory_allowed_is_refused_and_the_next_file_judged(demo_model, clips):
-    with serving(demo_model, memory_mb=150) as server:
-        large, bomb = (cv2.imencode(".png", np.zeros((side, side), np.uint8))[1].tobytes() for side in (7000, 12000))
+    with serving(demo_model, memory_mb=300) as server:
+        large, bomb = (cv2.imencode(".png", np.zeros(size, np.uint8))[1].tobytes()
+                       for size in ((7000, 7000, 3), (12000, 12000)))
         assert len(large) < 200_000
         refused = ended(server, post(server, ("large.png", large)).headers["Location"])["problem"]
         assert refused["status"] == 422 and "more memory than the server allows" in refused["detail"]
