@@ -4,8 +4,8 @@ A file that claims this name and is not this file is refused when it is read (cl
 threshold or its band would be somebody else's. `python -m classify.release.pin` writes the lines below anew
 after `make detector` has made another detector.
 """
-MODEL_ID = "tf_efficientnet_lite0-ba50b901"
+MODEL_ID = "tf_efficientnet_lite0-f4b99bd5"
 SHA256 = {
-    ".onnx": "120b4edc6c7e1829622f75afe184302b80b99d5a2edd5ac5ab9e00ce5bab9282",
-    ".safetensors": "954c8be30f649384d855149d468e8c4cd15353cc4b10874fef534ae949944e31",
+    ".onnx": "84b9a6b576d7ae84651a837394fb983a1bbad858e4f2a263e80d322757a06675",
+    ".safetensors": "1749c39717af31599ef9151ff0a5360f85047742c30eda9764988a5f2b010157",
 }
