@@ -18,7 +18,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping
 
-import cv2
 import numpy as np
 
 TAIL = 4096      # bytes at the end of a file: files of one size differ there, their first bytes are often alike
@@ -79,6 +78,8 @@ def crop_hash(crop: np.ndarray) -> str:
     pHash (Zauner 2010): whether each of the 8 x 8 lowest frequencies of 32 x 32 grey pixels is above their median. Of
     OpenCV's DCT, since the library for it, ImageHash, brings SciPy and PyWavelets along.
     """
+    import cv2
+
     grey = cv2.cvtColor(cv2.resize(crop, (32, 32), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
     low = cv2.dct(grey.astype(np.float32))[:8, :8]
     return np.packbits(low > np.median(low)).tobytes().hex()
