@@ -297,4 +297,5 @@ def _check_values(path: str | Path, frame: pd.DataFrame) -> None:
             wrong, expected = (column < low) | (column > high), f"{low:g} to {high:g}"
         if wrong.any():
             row = int(wrong.to_numpy().argmax())
-            raise TableError(f"{path}, line {row + 2}: {name} is {column.iloc[row]!r}, expected {expected}")
+            value = column.tolist()[row]  # a plain number, not numpy's
+            raise TableError(f"{path}, line {row + 2}: {name} is {value!r}, expected {expected}")
