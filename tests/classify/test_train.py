@@ -107,7 +107,7 @@ def test_a_run_killed_in_the_middle_resumes_to_the_same_model(out):
 def test_starting_anew_sets_the_earlier_run_aside_and_resuming_with_other_options_is_refused(out, capsys):
     options = [SMALL, TrainOptions(epochs=1), AugmentOptions(), HERE]
     train(out, *options)
-    with pytest.raises(CheckpointError, match="another lr 0.0001"):
+    with pytest.raises(CheckpointError, match="had lr 0.0001"):
         train(out, SMALL, TrainOptions(epochs=1, lr=1e-2, resume=True), AugmentOptions(), HERE)
     train(out, *options)
     assert (out / "model" / "run.previous" / "last.ckpt").is_file()
@@ -284,8 +284,13 @@ def test_every_recipe_trains_and_its_options_are_what_it_says(out, recipe):
     flags = {"weights": "none", "size": 32, "epochs": 2, "batch": 16, "device": "cpu", **small}
     if RECIPES[recipe].options.get("head_epochs"):
         flags["head_epochs"] = 1
-    split = read_table(out / "split.csv", SPLIT)  # nothing says which real a fake was made from: blends stand in
-    write_table(out / "index.csv", split.assign(**{c: "" for c in INDEX if c not in split}), INDEX)
+    if "pairs" in RECIPES[recipe].options:
+        flags["pairs"] = 32
+    split = read_table(out / "split.csv", SPLIT)  # noise has no face to blend: each fake names a real of training
+    reals = split["video_id"][(split["part"] == "train") & (split["label"] == 0)].tolist()
+    originals = [reals[n % len(reals)] if label else "" for n, label in enumerate(split["label"])]
+    unknown = {c: "" for c in INDEX if c not in (*split, "original")}
+    write_table(out / "index.csv", split.assign(**unknown, original=originals), INDEX)
     assert main(["--out", str(out), "--recipe", recipe, *(
         part for key, value in flags.items() for part in (f"--{key.replace('_', '-')}", str(value)))]) == 0
     card = read_card(out / "model" / "model.safetensors")
@@ -318,7 +323,7 @@ def test_going_on_from_a_checkpoint_begins_with_its_scores_and_says_what_the_old
     train(old, SMALL, TrainOptions(epochs=4, lr=1e-3), AugmentOptions(), HERE)
     new = tmp_path / "new"
     shutil.copytree(old / "faces", new / "faces")
-    for name in ("split.csv", "split.json", "run.json"):
+    for name in ("index.csv", "split.csv", "split.json", "run.json"):
         shutil.copy(old / name, new / name)
     for path in (new / "faces").glob("*/*.png"):
         picture = cv2.imread(str(path))

@@ -250,6 +250,8 @@ def test_the_network_does_what_keras_says_to_do_before_it(backbone):
 
 @keras
 def test_efficientnet_from_a_file_is_the_network_that_keras_downloads(tmp_path, monkeypatch):
+    np.random.seed(0)
+    torch.manual_seed(0)
     on_torch, model, _ = build(backbone="efficientnet_b0")
     body = model.get_layer("efficientnet_b0")
     norm = next(layer for layer in body.layers if isinstance(layer, on_torch.layers.Normalization))
