@@ -24,7 +24,7 @@ from pipeline.errors import PipelineError, fail
 Item = TypeVar("Item")
 START_S = 600.0        # in which a worker must have started
 LIVES_TO_START = 3     # workers in a row that may die before they have started, for each that is wanted
-PER_MB_S = 10.0        # seconds that each MB of a file adds to the limit of time: hang is told from long
+PER_MB_S = 10.0        # seconds that each MB of a file adds to the limit, so that a long file does not count as hung
 END_S = 5.0            # in which an idle worker must have ended
 
 

@@ -123,9 +123,16 @@ def compared(rows: pd.DataFrame, earlier: Path, thing: str) -> dict[str, Any]:
 
 def render(run: Run, metrics: dict[str, Any], rows: pd.DataFrame, wrong: list[dict[str, Any]],
            figures: dict[str, Drawn | str], options: ReportOptions) -> str:
-    """The page as HTML text; rows as of `classify.evaluation.metrics.videos_of`, wrong as of
-    `classify.evaluation.errors.false_calls`, figures
-    as of `reports.figures.draw_all`."""
+    """Return the page as HTML text.
+
+    Args:
+        run: the tables and records of the run.
+        metrics: every number of the page.
+        rows: of `classify.evaluation.metrics.videos_of`.
+        wrong: of `classify.evaluation.errors.false_calls`.
+        figures: of `reports.figures.draw_all`.
+        options: what is shown beyond the numbers.
+    """
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,

@@ -39,7 +39,7 @@ def read_run(out: Path, folder: Path | None = None, with_epochs: bool = True) ->
     Args:
         out: folder of the run.
         folder: OUT/others/<model id> with the scores of a model that was trained elsewhere; None for OUT's own.
-        with_epochs: whether the table of epochs is read, where there is one.
+        with_epochs: whether the table of epochs is read, if it exists.
 
     Raises:
         TableError: for the first table that is missing or damaged.

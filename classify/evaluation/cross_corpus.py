@@ -160,7 +160,7 @@ def ranking(clips: Sequence[Judged], other: Sequence[Judged] = ()) -> dict[str, 
     Returns:
         n_real, n_fake, and for `auc` and `recall` (at ALARMS false alarms): the value, `low` and `high` of its interval
         by people; where there is another model its `other_` value and `gain_low`, `gain_high`, the interval of the
-        difference on the same resamples. None where there is none.
+        difference on the same resamples, or None.
     """
     import numpy as np
 

@@ -143,7 +143,7 @@ def _resizing(before: int, after: int, antialias: bool) -> torch.Tensor:
 
 
 class _Graph(torch.nn.Module):
-    """What is exported: uint8 RGB (n, side, side, 3) to logit, score and, where there is one, heat."""
+    """What is exported: uint8 RGB (n, side, side, 3) to logit, score and, if the network has it, heat."""
 
     def __init__(self, judged: torch.nn.Module):
         super().__init__()

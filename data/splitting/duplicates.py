@@ -23,7 +23,7 @@ class Copies:
     near: dict[str, str] = field(default_factory=dict)
 
     def mark(self, rows: list[Row]) -> None:
-        """Add to each row `same_as`, `near` and `same_source` (the same of its source video), "" where there is none.
+        """Add to each row `same_as`, `near` and `same_source` (the same of its source video), or "".
 
         rows: of an index.
         """

@@ -70,7 +70,7 @@ def limits() -> Limits:
 
 
 def set_limits(wanted: Limits) -> None:
-    """Set the limits of this process; worker processes are told theirs when they start."""
+    """Set the limits of this process; worker processes get theirs when they start."""
     global _limits
     _limits = wanted
 

@@ -101,7 +101,7 @@ def _costs(wanted: list[int], keys: list[int]) -> list[int]:
 
 
 def _before(keys: list[int], number: int) -> int:
-    """The last key frame at or before this frame; the first one where there is none."""
+    """Return the last key frame at or before this frame, else the first one."""
     return keys[max(0, bisect.bisect_right(keys, number) - 1)]
 
 
