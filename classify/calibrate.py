@@ -38,8 +38,8 @@ def calibrate(reals: Path, model: Path, false_alarms: float, out: Path, device: 
     Raises:
         OptionsError: the rate is impossible, the clips are too few for it, or the model has no calibration.
     """
+    from classify.judging.inputs import files_below
     from classify.judging.judge import Judge
-    from classify.video import clips
 
     if not 0 < false_alarms < 1:
         raise OptionsError(f"false alarms must be more than 0 and less than 1, got {false_alarms:g}")
@@ -49,7 +49,7 @@ def calibrate(reals: Path, model: Path, false_alarms: float, out: Path, device: 
         raise OptionsError(f"{model} has no calibration, so it has no band to set: use the shipped detector, or a "
                            "model that `make detector` has made")
     scores, left_out = [], []
-    for path in clips([str(reals)]):
+    for path in files_below([str(reals)], "video"):
         try:
             verdict = judge.judge(path)
         except VideoError as error:
@@ -97,7 +97,7 @@ def _write(model: Path, out: Path, card: dict[str, Any]) -> dict[str, Any]:
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    from classify.video import SHIPPED
+    from classify.models.shipped import SHIPPED
 
     parser = argparse.ArgumentParser(prog="python -m classify.calibrate",
                                      description="Set a model's band from your own unmanipulated clips.")

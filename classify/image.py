@@ -5,7 +5,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from classify.video import add_judge_flags, by, explained, fact_lines, files_below, judge_each, judge_for, printable
+from classify.command import add_judge_flags, by, explained, fact_lines, judge_each, judge_for, judge_to_csv
+from classify.judging.inputs import printable
 from pipeline.errors import command
 
 PANEL_PX = 480  # height of each of the two halves of --picture
@@ -16,12 +17,6 @@ def line(verdict) -> str:
     score = "no score" if verdict.score is None else f"score {verdict.score:.3f} (fake from {verdict.threshold:.3f})"
     reason = f": {verdict.reason}" if verdict.reason else ""
     return f"{printable(verdict.path)}  {verdict.verdict.upper()}{reason}  {score}"
-
-
-def pictures(paths: list[str]) -> list[str]:
-    """Return the paths as given; a folder stands for all pictures below it, in order. One without any stands for
-    itself."""
-    return files_below(paths, "image")
 
 
 def draw(verdict, look) -> bytes:
@@ -80,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from pipeline.tables import write_bytes
 
-    paths, judge = judge_for(arguments, pictures, "picture")
+    paths, judge = judge_for(arguments, "image", "picture")
     sheet = explained(judge, arguments) if arguments.report else None
 
     def judged(path: str):
@@ -92,8 +87,6 @@ def main(argv: list[str] | None = None) -> int:
         return sheet(path) if sheet else verdict
 
     if arguments.csv:
-        from classify.judging.csv_output import judge_to_csv
-
         return judge_to_csv(arguments, paths, judge, "picture")
 
     def lines(verdict) -> list[str]:

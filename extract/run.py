@@ -34,11 +34,12 @@ from extract.store import Store, sha256_of, stamps_below, store_at
 from pipeline import stages
 from pipeline.errors import PipelineError, VideoError, command, fail
 from pipeline.options import as_record
-from pipeline.parallel import TimedOut, cpu_count, map_unordered, time_limit_of
+from pipeline.parallel import map_unordered
 from pipeline.progress import progress_bar
 from pipeline.run_record import column
 from pipeline.storage import Remote, local_copy
 from pipeline.tables import COPIES, DEMO_MARK, FACES, INDEX, VIDEOS, read_rows, write_json, write_table
+from pipeline.workers import TimedOut, cpu_count, time_limit_of
 
 GPU_SHARE = 1 / 6  # of a GPU for a worker on Ray, which has a detector of its own and so a context of half a GiB
 WAITING = 2  # workers more than cores where a GPU detects: so many wait for it at any moment

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Iterator
 from extract.decoding.media import limits, set_limits
 from extract.store import Store, sha256_of, stamp_of
 from pipeline.errors import CorpusError, VideoError
-from pipeline.parallel import TimedOut, map_unordered, time_limit_of
+from pipeline.parallel import map_unordered
 from pipeline.storage import Remote
 from pipeline.tables import FACES, VIDEOS, write_bytes, write_json, write_table
+from pipeline.workers import TimedOut, time_limit_of
 
 if TYPE_CHECKING:
     from extract.options import RunOptions

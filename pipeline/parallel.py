@@ -20,40 +20,11 @@ from multiprocessing import connection
 from typing import Any, NoReturn, TypeVar
 
 from pipeline.errors import PipelineError, fail
+from pipeline.ray_map import map_ray
+from pipeline.workers import LIVES_TO_START, START_S, TimedOut, WorkerDied, call, cpu_count
 
 Item = TypeVar("Item")
-START_S = 600.0        # in which a worker must have started
-LIVES_TO_START = 3     # workers in a row that may die before they have started, for each that is wanted
-PER_MB_S = 10.0        # seconds that each MB of a file adds to the limit, so that a long file does not count as hung
 END_S = 5.0            # in which an idle worker must have ended
-
-
-class WorkerDied(RuntimeError):
-    """The result of an item that ended its worker each time it was tried."""
-
-    def __init__(self) -> None:
-        super().__init__("its worker process died twice (killed, or out of memory)")
-
-
-class TimedOut(RuntimeError):
-    """The result of an item that took longer than it may. Its worker was ended."""
-
-    def __init__(self, limit_s: float):
-        super().__init__(f"took longer than {limit_s:.0f} s, which is the limit of time: see --time-limit")
-        self.limit_s = limit_s
-
-    def __reduce__(self):
-        return type(self), (self.limit_s,)
-
-
-def time_limit_of(n_bytes: int | None, base_s: float) -> float:
-    """Return how many seconds a file of this size may take: `base_s`, and PER_MB_S more for each MB."""
-    return base_s + PER_MB_S * (n_bytes or 0) / 1e6
-
-
-def cpu_count() -> int:
-    """The cores this process may use (a container's or taskset's share, not the machine's)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_unordered(function: Callable[[Item], Any], items: Iterable[Item], workers: int | None,
@@ -74,8 +45,6 @@ def map_unordered(function: Callable[[Item], Any], items: Iterable[Item], worker
     """
     items = list(items)
     if engine == "ray" and workers != 0 and items:
-        from pipeline.ray_map import map_ray
-
         yield from map_ray(function, items, workers, start, start_args, gpus, limit_s)
         return
     workers = cpu_count() if workers is None else workers
@@ -156,7 +125,16 @@ class _Pool:
                 self._drop(worker)
                 if worker.number is not None:
                     results.append((worker.number, TimedOut(limit)))
+        self._feed()
         return results
+
+    def _feed(self) -> None:
+        """Give items to all workers that wait for one, also to those that found none before another worker died."""
+        for worker in self.workers.values():
+            if self.waiting and worker.started and worker.number is None:
+                worker.number, worker.since = self.waiting.popleft(), time.monotonic()
+                with contextlib.suppress(OSError):  # it is dead, which is heard next
+                    worker.pipe.send(self.items[worker.number])
 
     def _limit(self, worker: _Worker) -> float:
         if not worker.started:
@@ -173,10 +151,6 @@ class _Pool:
         if kind == "broken":
             raise result
         worker.number, worker.started, self.lost = None, True, 0
-        if self.waiting:
-            worker.number, worker.since = self.waiting.popleft(), time.monotonic()
-            with contextlib.suppress(OSError):  # it is dead, which is heard next
-                worker.pipe.send(self.items[worker.number])
         return [] if kind == "ready" else [(number, result)]  # type: ignore[list-item]
 
     def _bury(self, worker: _Worker) -> list[tuple[int, Any]]:
@@ -276,11 +250,3 @@ def _no_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def call(function: Callable[[Item], Any], item: Item) -> Any:
-    """What the function returns, or the exception it raises."""
-    try:
-        return function(item)
-    except Exception as error:  # the caller decides what an item's error means
-        return error

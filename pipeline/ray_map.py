@@ -14,7 +14,7 @@ from collections import Counter, deque
 from typing import Any, Callable, Iterator
 
 from pipeline.errors import PipelineError
-from pipeline.parallel import LIVES_TO_START, START_S, TimedOut, WorkerDied, call, cpu_count
+from pipeline.workers import LIVES_TO_START, START_S, TimedOut, WorkerDied, call, cpu_count
 
 STORE_BYTES = 100 * 2**20  # of shared memory for a Ray that this process starts: rows pass through it, no pictures
 

@@ -47,7 +47,7 @@ def make_app(model: Path, options: ServeOptions) -> FastAPI:
     model: path of a checkpoint.
     """
     from classify.models.card import read_card
-    from classify.video import SHIPPED
+    from classify.models.shipped import SHIPPED
 
     card = read_card(model)
     desk, statuses = Desk(model, options), Counter[int]()

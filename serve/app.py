@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from classify.video import SHIPPED
+from classify.models.shipped import SHIPPED
 from extract.decoding.media import Limits, set_limits
 from pipeline.errors import OptionsError, command
 from pipeline.options import add_flags, from_flags

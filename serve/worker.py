@@ -60,7 +60,7 @@ def work(pipe: Connection, model: str, device: str, memory_mb: int, most: Limits
     """Load the model, then judge until the server goes. memory_mb: beyond the loaded model, 0 is no limit."""
     set_limits(most)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server ends its worker itself
-    from classify.video import SHIPPED
+    from classify.models.shipped import SHIPPED
 
     try:
         judge = _judge(pipe, model, device)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import pytest
 
 from classify.models.card import read_card
-from classify.video import SHIPPED
+from classify.models.shipped import SHIPPED
 from pipeline import errors
 from pipeline.errors import OptionsError
 from pipeline.make import ORDER, SETUP, TARGETS, YES, arguments, chain, check_names

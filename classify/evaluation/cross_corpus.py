@@ -67,7 +67,7 @@ def clips_of(corpora: Sequence[Path], natural: Sequence[Path], talking: Sequence
     Raises:
         CorpusError: a folder holds no clips.
     """
-    from classify.video import clips
+    from classify.judging.inputs import files_below
     from data.splitting.groups import ends_of, names_of
     from extract.corpus import find_corpus, grouping
 
@@ -80,14 +80,14 @@ def clips_of(corpora: Sequence[Path], natural: Sequence[Path], talking: Sequence
         found += [Judged(str(Path(corpus.root) / row["video_id"]), name, row["label"], row["method"],
                          f"{name}/{group[ends_of(row, rule)[0]]}", origin=name) for row in corpus.rows]
     for folder in natural:
-        for path in clips([str(folder)]):
+        for path in files_below([str(folder)], "video"):
             stem = Path(path).stem
             origin = f"{folder.name}/{stem.split('__')[0]}" if "__" in stem else folder.name
             found.append(Judged(path, folder.name, 0, "", f"{folder.name}/{stem}", origin=origin))
     for folder in talking:
         found += [Judged(path, folder.name, 1, Path(path).parent.name, f"{folder.name}/{Path(path).stem}", kind=TALKING)
                   for family in sorted(entry for entry in folder.iterdir() if entry.is_dir())
-                  for path in clips([str(family)])]
+                  for path in files_below([str(family)], "video")]
     return found
 
 
@@ -297,7 +297,7 @@ def add_clips(parser: argparse.ArgumentParser) -> None:
 @command
 def main(argv: list[str] | None = None) -> None:
     from classify.judging.judge import Judge
-    from classify.video import SHIPPED
+    from classify.models.shipped import SHIPPED
 
     parser = argparse.ArgumentParser(prog="python -m classify.evaluation.cross_corpus",
                                      description="How often a model is right on clips it has not learned from.")

@@ -37,7 +37,7 @@ def altered_scores(out: Path, net, card: dict[str, Any], options: ScoreOptions,
     from classify.evaluation.corruptions import ALTERATIONS, Alter
     from data.loading.crops import to_input
     from data.loading.pack import crop_folder, read_stored
-    from pipeline.parallel import cpu_count
+    from pipeline.workers import cpu_count
 
     crops, rows = held_out(out, ("test",), folder)
     size_px, centre = card["size_px"], card["centre"]

@@ -4,7 +4,6 @@ A row is written as soon as its clip is judged and is kept while the file's size
 one that could not be read too: remove its row to try again. Rows of other files stay where they are, rows of one run
 come as they finish: on a CPU each core judges a clip of its own. A cell that a spreadsheet would take for a formula, or
 that holds control characters, is written as text (`as_cell`) and read back as it was. All rows are one model's.
-Where a folder tells what is fake, `recall_lines` say how much of each method was found.
 """
 from __future__ import annotations
 
@@ -19,13 +18,13 @@ from collections import Counter
 from pathlib import Path
 from typing import IO, Any, Callable, Iterable, Iterator, Sequence
 
-from classify.video import nothing_in, printable
-from extract.decoding.media import Limits, limits, set_limits
+from classify.judging.inputs import nothing_in, printable
+from extract.decoding.media import Limits, set_limits
 from extract.store import stamp_of
-from pipeline.errors import CorpusError, TableError, VideoError, fail
-from pipeline.parallel import TimedOut, WorkerDied, cpu_count, map_unordered, time_limit_of
+from pipeline.errors import TableError, VideoError, fail
 from pipeline.progress import progress_bar
 from pipeline.tables import write_bytes
+from pipeline.workers import TimedOut, WorkerDied
 
 COLUMNS = ("path", "verdict", "score", "probability", "threshold", "reason", "n_asked", "n_read", "n_faces",
            "people",                 # how many were judged where several were, else empty
@@ -36,38 +35,6 @@ FORMULA = ("=", "+", "-", "@", "'")  # how a cell begins that a spreadsheet comp
 CODEC: Any = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}  # names may hold odd bytes
 
 Row = dict[str, str]
-
-
-def judge_to_csv(arguments: Any, paths: Sequence[str], judge: Any, thing: str) -> int:
-    """The command: judge the files and folders asked for, print what was found, return the exit status.
-
-    arguments: of classify.video.add_judge_flags. paths: what their `paths` stand for. judge: a
-    classify.judging.judge.Judge.
-    """
-    def judged(todo: list[str]) -> Iterator[tuple[str, Any]]:
-        workers = arguments.workers
-        if workers is None:
-            workers = cpu_count() if judge.device == "cpu" else 0
-
-        def limit_s(path: str) -> float:
-            return time_limit_of((stamp_of(Path(path)) or [0])[0], arguments.time_limit)
-
-        if min(workers, len(todo)) < 2:  # this process has the model already
-            return map_unordered(judge_one, todo, 0, take, (judge, thing), limit_s=limit_s, expired=expired)
-        return map_unordered(judge_one, todo, workers, start_worker, (arguments.model, judge.device, thing, limits()),
-                             limit_s=limit_s)
-
-    def expired(path: str, error: TimedOut) -> None:
-        """Write the row of a file that hangs in this process, which then ends."""
-        with open(arguments.csv, "a", **CODEC) as file:
-            csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(
-                _as_line(_row(path, error, judge.card["model_id"])))
-        fail(f"{printable(path)}: {error}. The same command goes on with the {thing}s after it")
-
-    rows = judge_all(paths, judged, judge.card["model_id"], arguments.csv, thing)
-    print("\n".join([summary(rows, arguments.csv, thing),
-                     *recall_lines(rows, labels_below(arguments.paths, thing), thing)]))
-    return int(any(row["error"] for row in rows))
 
 
 def judge_all(paths: Sequence[str], judged: Callable[[list[str]], Iterable[tuple[str, Any]]], model_id: str,
@@ -93,6 +60,12 @@ def judge_all(paths: Sequence[str], judged: Callable[[list[str]], Iterable[tuple
                         fail(f"{printable(path)}: {row['error']}")
                 bar.update()
     return [rows[os.path.abspath(path)] for path in paths]
+
+
+def add_row(table: Path, path: str, found: Any, model_id: str) -> None:
+    """Add the row of one file to a table. found: its Verdict, or what was raised."""
+    with open(table, "a", **CODEC) as file:
+        csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(_as_line(_row(path, found, model_id)))
 
 
 _judge: dict[str, Any] = {}  # of a worker, or of this process
@@ -228,52 +201,3 @@ def _as_line(row: Row) -> Row:
 def _unchanged(row: Row) -> bool:
     stamp = stamp_of(Path(row["path"]))
     return stamp is not None and [str(n) for n in stamp[:2]] == [row["size_bytes"], row["mtime_ns"]]
-
-
-def labels_below(paths: Sequence[str], thing: str = "clip") -> dict[str, tuple[int, str]]:
-    """Return absolute path -> (label, method) of what the folders among `paths` tell, by the rule of an index; nothing
-    of a folder without a layout. thing: "clip" or "picture", what is judged."""
-    from extract.corpus import find_corpus
-
-    known: dict[str, tuple[int, str]] = {}
-    for path in filter(os.path.isdir, paths):
-        with contextlib.suppress(CorpusError):
-            corpus = find_corpus(path) if thing == "clip" else find_corpus(path, group="none", modality="image")
-            known.update({os.path.abspath(Path(corpus.root) / row["video_id"]): (row["label"], row["method"])
-                          for row in corpus.rows})
-    return known
-
-
-def recall_lines(rows: Sequence[Row], labels: dict[str, tuple[int, str]], thing: str) -> list[str]:
-    """How many fakes of each method were called FAKE, worst first, and how many reals.
-
-    labels: of `labels_below`. UNDECIDED is not found, and no false alarm; what could not be read is counted apart.
-    Intervals are exact ones, which take clips as independent: those of one person are not, so rather too narrow.
-    """
-    told = [(row, *labels[os.path.abspath(row["path"])]) for row in rows if os.path.abspath(row["path"]) in labels]
-    if not told:
-        return []
-    fakes = {method or "unnamed": [row for row, label, m in told if label and m == method]
-             for method in sorted({method for _, label, method in told if label})}
-    counts = sorted((_counts(name, own) for name, own in fakes.items()), key=lambda c: (c[1] / max(1, c[2]), c[0]))
-    width = max(len(name) for name in [*fakes, "reals"])
-    lines = [f"recall per method, worst first: {thing}s called FAKE of those that could be read (exact 95 % interval)"]
-    lines += [_line(count, width) for count in counts] or ["  n/a: no fake here"]
-    reals = [row for row, label, _ in told if not label]
-    return lines + ["false alarms:", _line(_counts("reals", reals), width) if reals else "  n/a: no real here"]
-
-
-def _counts(name: str, rows: list[Row]) -> tuple[str, int, int, int, int]:
-    """(name, called FAKE, read, UNDECIDED, not read)."""
-    n = Counter("error" if row["error"] else row["verdict"] for row in rows)
-    return name, n["fake"], len(rows) - n["error"], n["undecided"], n["error"]
-
-
-def _line(counts: tuple[str, int, int, int, int], width: int) -> str:
-    from classify.evaluation.bootstrap import exact
-
-    name, called, n, undecided, errors = counts
-    low, high = exact(called, n) if n else (0.0, 1.0)
-    share = f"{called / n:.3f} ({low:.3f} to {high:.3f})" if n else "n/a"
-    rest = [f"{undecided} UNDECIDED"] * bool(undecided) + [f"{errors} could not be read"] * bool(errors)
-    return f"  {name:<{width}}  {called:4d} of {n:4d}  {share}{'  ' + ', '.join(rest) if rest else ''}"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from classify.models import shipped
 from classify.models.card import read_card
-from classify.video import SHIPPED
+from classify.models.shipped import SHIPPED
 from pipeline.errors import CheckpointError, command
 from pipeline.tables import write_bytes
 

@@ -23,8 +23,9 @@ from extract.layouts.base import read_csv
 from extract.layouts.dfdc import people
 from extract.layouts.walk import walk
 from pipeline.errors import CorpusError, VideoError, command
-from pipeline.parallel import cpu_count, map_unordered
+from pipeline.parallel import map_unordered
 from pipeline.tables import write_bytes
+from pipeline.workers import cpu_count
 
 if TYPE_CHECKING:
     import numpy as np

@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.errors import CorpusError, command
 from pipeline.options import add_flags, as_record, from_flags, option
-from pipeline.parallel import cpu_count, map_unordered
+from pipeline.parallel import map_unordered
 from pipeline.progress import progress_bar
 from pipeline.tables import DEMO_MARK, write_bytes
+from pipeline.workers import cpu_count
 
 if TYPE_CHECKING:  # drawing imports cv2 and numpy, asking for --help should not
     from data.demo.scene import Overlay, Scene

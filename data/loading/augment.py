@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from data.loading.options import LEAST_CRF, AugmentOptions
-from pipeline.parallel import cpu_count
+from pipeline.workers import cpu_count
 
 DRAWS = 28  # uniform numbers in [0, 1) per crop; each use has its own, so that an option changes no other's draw
 SOME = 0.5  # share of the crops that a degradation falls on

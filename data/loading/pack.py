@@ -18,9 +18,9 @@ import numpy as np
 
 from data.loading.crops import read_crop, to_input
 from pipeline.errors import TableError
-from pipeline.parallel import cpu_count
 from pipeline.progress import progress_bar
 from pipeline.tables import FACES, read_json, read_table, write_json
+from pipeline.workers import cpu_count
 
 VERSION = 1  # raised when the same crop and options give another picture
 

@@ -83,7 +83,7 @@ def cold(clip: Path, sheet: Path) -> None:
 def warm(clip: Path) -> None:
     """A verdict of a loaded model, beside decoding the needed packets."""
     from classify.judging.judge import Judge
-    from classify.video import SHIPPED
+    from classify.models.shipped import SHIPPED
 
     judge, decode = Judge(SHIPPED, "cpu"), needed_packets(clip)
     judge.judge(clip)
@@ -99,7 +99,7 @@ def beside_torch(clips: Sequence[Path]) -> None:
 
     from classify.judging.judge import Judge
     from classify.models.load import scores_of_pictures
-    from classify.video import SHIPPED
+    from classify.models.shipped import SHIPPED
     from extract.decoding.sampling import Clip, FrameOptions
     from extract.faces.torch_nets import TorchNets
 

@@ -83,7 +83,7 @@ def judged(job: tuple[str, str]) -> tuple[str, float, float]:
 
 def main(argv: list[str] | None = None) -> int:
     from classify.judging.csv_output import start_worker
-    from classify.video import SHIPPED
+    from classify.models.shipped import SHIPPED
     from extract.decoding.media import limits
 
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.soak", description="Judge mutated files.")

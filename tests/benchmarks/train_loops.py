@@ -22,7 +22,7 @@ from classify.training.recipes import TrainOptions
 from data.loading.augment import augment, draws
 from data.loading.batches import Batches
 from data.loading.options import AugmentOptions
-from pipeline.parallel import cpu_count
+from pipeline.workers import cpu_count
 
 AHEAD_S = 2  # in which the workers of the usual loop fill their queue
 

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from classify import calibrate
 from classify.judging.judge import Judge
 from classify.models.network import read_card
-from classify.video import SHIPPED
+from classify.models.shipped import SHIPPED
 
 
 @pytest.fixture(scope="module")

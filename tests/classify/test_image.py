@@ -12,12 +12,12 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from classify import image
+from classify.command import fact_lines
 from classify.evaluation.score import video_scores
 from classify.judging.file_metadata import facts_of, jpeg_quality
 from classify.judging.judge import Judge, decide
 from classify.models.network import build, save_checkpoint, scores_of
 from classify.models.options import ModelOptions
-from classify.video import fact_lines
 from extract.faces.detector import FaceOptions
 from pipeline.options import as_record
 from tests.cards import JUDGING

@@ -177,7 +177,7 @@ def test_a_folder_instead_of_a_file_to_write_is_one_line(tmp_path, capsys, flag)
 
 
 def test_a_folder_of_pictures_alone_is_sent_to_the_other_command(tmp_path):
-    from classify.video import nothing_in
+    from classify.judging.inputs import nothing_in
 
     (tmp_path / "a.jpg").touch()
     assert nothing_in(str(tmp_path), "video") == ("no video in this folder, but 1 picture: python -m classify.image "

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from pipeline.errors import PipelineError, WeightsError
-from pipeline.parallel import TimedOut, WorkerDied, map_unordered, time_limit_of
+from pipeline.parallel import map_unordered
+from pipeline.workers import TimedOut, WorkerDied, time_limit_of
 
 
 def square(n):
@@ -37,6 +38,20 @@ def no_weights():
     raise WeightsError("the weights are not there")
 
 
+def late_death(item):
+    """Die at the first try, when the other worker has long finished."""
+    what, folder = item
+    if what == "dies once" and not (folder / "tried").exists():
+        (folder / "tried").touch()
+        while not (folder / "quick").exists():
+            time.sleep(.01)
+        time.sleep(.5)
+        die()
+    if what == "quick":
+        (folder / "quick").touch()
+    return what
+
+
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -51,6 +66,11 @@ def test_an_item_that_kills_its_worker_is_an_error_and_nothing_else_is_lost():
     results = dict(map_unordered(square, [0, 1, 2, 3, 4, 5, 6, 8, 9], 2))
     assert isinstance(found := results.pop(5), WorkerDied) and "died twice" in str(found)
     assert isinstance(results.pop(3), ValueError) and results == {n: n * n for n in (0, 1, 2, 4, 6, 8, 9)}
+
+
+def test_an_item_whose_worker_dies_last_goes_to_a_worker_that_already_waits(tmp_path):
+    results = dict(map_unordered(late_death, [("quick", tmp_path), ("dies once", tmp_path)], 2))
+    assert results == {("quick", tmp_path): "quick", ("dies once", tmp_path): "dies once"}
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.parallel import TimedOut, map_unordered
+from pipeline.parallel import map_unordered
+from pipeline.workers import TimedOut
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra ray is not installed")
 started: list = []

@@ -73,7 +73,7 @@ def test_counts_and_rankings_of_each_kind():
 
 def test_stored_faces_give_the_verdicts_of_the_clips_themselves(demo_corpus, tmp_path):
     from classify.judging.judge import Judge
-    from classify.video import SHIPPED
+    from classify.models.shipped import SHIPPED
 
     judge = Judge(SHIPPED, "cpu")
     listed = clips_of([demo_corpus], [])[:2]

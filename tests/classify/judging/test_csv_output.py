@@ -8,9 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from classify import image, video
-from classify.judging.csv_output import COLUMNS, as_cell, judge_all, labels_below, recall_lines, summary
+from classify.evaluation.recall import labels_below, recall_lines
+from classify.judging.csv_output import COLUMNS, as_cell, judge_all, summary
 from pipeline.errors import OutOfMemoryError, TableError, VideoError
-from pipeline.parallel import WorkerDied, map_unordered
+from pipeline.parallel import map_unordered
+from pipeline.workers import WorkerDied
 
 MODEL = "net-12345678"
 

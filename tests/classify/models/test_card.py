@@ -18,8 +18,8 @@ from classify.models import shipped
 from classify.models.load import load_model
 from classify.models.network import build, load_checkpoint, save_checkpoint
 from classify.models.options import ModelOptions
+from classify.models.shipped import SHIPPED
 from classify.release import pin
-from classify.video import SHIPPED
 from pipeline.errors import CheckpointError
 from tests.cards import JUDGING
 

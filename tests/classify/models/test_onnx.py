@@ -18,7 +18,7 @@ from classify.models.onnx_export import with_card
 from classify.models.onnx_file import MOST_BYTES
 from classify.models.options import ModelOptions
 from classify.models.probe import probe_pictures
-from classify.video import SHIPPED
+from classify.models.shipped import SHIPPED
 from extract.decoding.sampling import FrameOptions
 from extract.faces.detector import FaceOptions
 from pipeline.errors import CheckpointError, OptionsError

@@ -13,8 +13,8 @@ from classify.evaluation.corruptions import COMMON
 from classify.evaluation.cross_corpus import UNALTERED, Judged
 from classify.judging.calibration import Calibration
 from classify.models.network import read_card
+from classify.models.shipped import SHIPPED
 from classify.release import detector
-from classify.video import SHIPPED
 
 STORED = Path(__file__).with_name("detector_scores.json")  # written by `python -m tests.classify.release.test_detector`
 CLIPS = ("Celeb-real/id0_0000.mp4", "Celeb-synthesis/id0_id1_0000.mp4")

@@ -2,8 +2,7 @@
 import pytest
 from PIL import Image
 
-from classify.image import pictures
-from classify.video import clips
+from classify.judging.inputs import files_below
 from extract.corpus import find_corpus, main
 from extract.decoding.kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, modality_of, modality_to_index
 from extract.layouts.walk import walk
@@ -59,7 +58,8 @@ def test_an_animation_is_a_video_and_a_still_one_a_picture(tmp_path, suffix):
     assert (modality_of(still), modality_to_index(still)) == ("image", "image")
     rows = {row["video_id"]: row["modality"] for row in find_corpus(tmp_path).rows}
     assert rows == {f"real/a{suffix}": "video", f"fake/b{suffix}": "image"}
-    assert clips([str(tmp_path)]) == [str(moving)] and pictures([str(tmp_path)]) == [str(still)]
+    assert files_below([str(tmp_path)], "video") == [str(moving)]
+    assert files_below([str(tmp_path)], "image") == [str(still)]
 
 
 def test_what_is_opened_goes_by_its_content(tmp_path):
@@ -73,8 +73,8 @@ def test_what_is_opened_goes_by_its_content(tmp_path):
 def test_hidden_files_and_thumbnails_are_never_data_for_any_command(tmp_path):
     plant(tmp_path, "real/a.mp4", ".cache/b.mp4", "real/.c.mp4", "real/thumbs/d.mp4", "@eaDir/e.mp4", "real/p.jpg",
           ".thumbnails/q.jpg", "Thumbnails/r.jpg", "__MACOSX/s.jpg")
-    assert clips([str(tmp_path)]) == [str(tmp_path / "real/a.mp4")]
-    assert pictures([str(tmp_path)]) == [str(tmp_path / "real/p.jpg")]
+    assert files_below([str(tmp_path)], "video") == [str(tmp_path / "real/a.mp4")]
+    assert files_below([str(tmp_path)], "image") == [str(tmp_path / "real/p.jpg")]
     assert walk(tmp_path).media == {"real/a.mp4": "video", "real/p.jpg": "image"}
 
 
@@ -85,7 +85,7 @@ def test_links_are_followed_by_every_command_and_end_in_no_circle(tmp_path):
     (tmp_path / "store/r/up").symlink_to(tmp_path / "corpus")
     names = ["fake/b.mp4", "real/a.mp4"]
     assert [row["video_id"] for row in find_corpus(tmp_path / "corpus").rows] == names
-    assert clips([str(tmp_path / "corpus")]) == [str(tmp_path / "corpus" / name) for name in names]
+    assert files_below([str(tmp_path / "corpus")], "video") == [str(tmp_path / "corpus" / name) for name in names]
 
 
 @pytest.mark.parametrize("folder", ["masks", "landmarks", "flow", "Optical_Flow"])
