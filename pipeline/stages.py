@@ -129,6 +129,7 @@ class Work:
         self.back: list[str] = given.pop("default")
         self.given = given
         self.began, self.reasons = time.monotonic(), list[str]()
+        self.inputs, self.places = dict[str, Any](), dict[str, Any]()
         model = given.get("model")
         self.key, self.folder = stage.name, self.out
         if model is not None and (model_id := foreign_model(self.out, Path(model))):
@@ -246,6 +247,20 @@ class Work:
             return {"sha256": stamps(self.out / "faces", column(self.out / "faces" / "faces.csv", "crop"))}
         return look(self.folder / name, recorded, verify)
 
+    def start(self, decision: Decision) -> None:
+        """Begin the work that was decided on: from now its time and its inputs count."""
+        self.began, self.reasons, self.inputs = time.monotonic(), decision.reasons, decision.inputs
+        self.places = {name: self.file(name) for name in self.stage.inputs}
+
+    def _inputs_used(self) -> dict[str, Any]:
+        """Inputs as they were when the work began: one that somebody changed meanwhile is then seen as changed.
+
+        An input that the stage wrote itself, or that it reads elsewhere since, counts as it is now.
+        """
+        now = self._inputs({}, False, [])
+        moved = {name for name, place in self.places.items() if self.file(name) != place}
+        return {name: (name not in moved and self.inputs.get(name)) or found for name, found in now.items()}
+
     def finish(self, amount: int, outputs: Sequence[str] = (), **more: Any) -> None:
         """Record that the stage is done.
 
@@ -262,7 +277,7 @@ class Work:
             made["crops"] = self._output("crops", None, False)
         self.record.section(self.key)["done"] = {
             "finished": timestamp(), "seconds": round(time.monotonic() - self.began, 1), "amount": amount,
-            "options": self.remembered_values(), "named": self.named, "inputs": self._inputs({}, False, []),
+            "options": self.remembered_values(), "named": self.named, "inputs": self._inputs_used(),
             "outputs": {name: found for name, found in made.items() if found is not None}, **more}
         self.record.section(self.key).pop("begun", None)
         self.record.write()
@@ -296,7 +311,7 @@ def run(name: str, argv: Sequence[str] | None, description: str, do: Callable[[W
                 work.record.name(work.key, work.named)
                 work.record.section(work.key)["begun"] = timestamp()
                 work.record.write()
-                work.began, work.reasons = time.monotonic(), decision.reasons
+                work.start(decision)
                 return do(work)
     up_to_date(work, decision)
     return None

@@ -18,6 +18,7 @@ from data.loading.pack import Pack
 from pipeline.errors import TableError
 from pipeline.make import variables
 from pipeline.run_record import RunRecord
+from pipeline.stages import STAGES, Work, run
 from pipeline.tables import SPLIT, read_table
 
 ROOT = Path(__file__).parents[1]
@@ -314,6 +315,23 @@ def test_a_corpus_that_is_unplugged_does_not_stop_a_finished_run(demo_corpus, de
 
 
 # ------------------------------------------------------------------------------------------------ one at a time, kills
+
+def test_an_input_that_changed_while_the_stage_worked_is_seen_as_changed(tmp_path):
+    RunRecord(tmp_path).write()
+    (tmp_path / "index.csv").write_text("as it was read\n")
+
+    def divide(work, others_write=True):
+        if others_write:
+            (tmp_path / "index.csv").write_text("as it is now\n")
+        for name in work.stage.outputs:
+            (tmp_path / name).write_text("{}")
+        work.finish(1)
+
+    run("split", ["--out", str(tmp_path)], "", divide)
+    assert Work(STAGES["split"], ["--out", str(tmp_path)], "").decide().reasons == ["index.csv changed"]
+    run("split", ["--out", str(tmp_path)], "", lambda work: divide(work, others_write=False))
+    assert Work(STAGES["split"], ["--out", str(tmp_path)], "").decide().reasons == []
+
 
 @pytest.mark.slow
 def test_a_second_training_says_who_is_at_work_and_ctrl_c_is_one_line(out):
