@@ -7,7 +7,7 @@ GOALS := $(MAKECMDGOALS)
 export GOALS DEEPFAKE_SHARED
 RUN = @$(VENV)/bin/python -W ignore -m pipeline
 
-.PHONY: help setup setup-small check index extract split train score report options plan restore augment-sheet compare ensemble export demo docs-pictures detector calibrate bench-quality bench-extract bench-judge bench-train bench-serve soak serve test lint
+.PHONY: help setup setup-small check index extract split train score report options plan restore augment-sheet compare ensemble export demo docs-pictures detector calibrate bench-quality bench-extract bench-judge bench-train bench-serve soak serve test test-fast lint
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -80,8 +80,14 @@ check index extract split train score report options plan \
   bench-quality bench-extract bench-judge bench-train bench-serve soak serve:
 	$(RUN) $@
 
-test: setup $(VENV)/moto/.done ## run the tests
-	MOTO_SERVER=$(VENV)/moto/bin/moto_server $(VENV)/bin/python -m pytest
+# A file of tests stays in one process: its tests share what they made.
+PYTEST = MOTO_SERVER=$(VENV)/moto/bin/moto_server $(VENV)/bin/python -m pytest -n 2 --dist loadfile
+
+test: setup $(VENV)/moto/.done ## run the tests, in two processes
+	$(PYTEST)
+
+test-fast: setup $(VENV)/moto/.done ## run the tests that take less than about ten seconds each
+	$(PYTEST) -m 'not slow'
 
 # A local S3 server for the tests, in an environment of its own: it needs an older python-dateutil.
 $(VENV)/moto/.done: $(VENV)/.done

@@ -1,5 +1,6 @@
 """What `make setup-small` installs is enough to judge, and to extract on a CPU; what needs more says so in a line."""
 import configparser
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -64,3 +65,13 @@ def test_setup_cfg_asks_for_none_of_it(extra):
     asked = config["options.extras_require"][extra] if extra else config["options"]["install_requires"]
     names = {line.strip().replace("-", "_").split(">")[0].split("=")[0] for line in asked.splitlines() if line.strip()}
     assert names and not names & set(OF_TRAINING)
+
+
+def test_every_console_command_names_a_main():
+    config = configparser.ConfigParser()
+    config.read(Path(__file__).parents[1] / "setup.cfg")
+    commands = dict(line.split(" = ") for line in config["options.entry_points"]["console_scripts"].split("\n") if line)
+    assert set(commands) == {"deepfake-video", "deepfake-image", "deepfake-serve"}
+    for place in commands.values():
+        module, name = place.split(":")
+        assert callable(getattr(importlib.import_module(module), name))
