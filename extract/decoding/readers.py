@@ -235,9 +235,15 @@ def _rgb(frame, sar: Fraction | None) -> np.ndarray:
 
 
 def _is_mirrored(frame) -> bool:
-    """Whether the display matrix mirrors, of which `frame.rotation` says nothing."""
+    """Whether the display matrix mirrors, of which `frame.rotation` says nothing.
+
+    `frame.side_data` would do, but the frame keeps what that returns, which keeps the frame: its pixels would stay in
+    memory until Python looks for such circles, dozens of frames later.
+    """
+    from av.sidedata.sidedata import SideDataContainer
+
     with contextlib.suppress(ValueError):  # PyAV refuses to list side data of kinds that it does not know
-        matrix = frame.side_data.get("DISPLAYMATRIX")
+        matrix = SideDataContainer(frame).get("DISPLAYMATRIX")
         if matrix is not None:
             a, b, _, c, d = memoryview(matrix).cast("B").cast("i")[:5]  # x' = a x + c y, y' = b x + d y
             return a * d - b * c < 0

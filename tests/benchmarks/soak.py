@@ -1,18 +1,18 @@
 """`make soak`: mutated files through one long-lived judging process, as --csv uses it. Not in CI.
 
 Drawn clips and pictures of 14 kinds are mutated (flipped bytes, holes of noise, cut ends, repeated parts, numbers of
-headers) and judged one after the other. What is counted: bugs (any exception that is not a VideoError), deaths and
-timeouts of the worker, the longest time of a file, and how far memory grew beyond that of ordinary files.
+headers) and judged one after the other, in turn. Before them come whole files of the same kinds with as many pixels as
+the limits allow. What is counted: bugs (any exception that is not a VideoError), deaths and timeouts of the worker, the
+longest time of a file, and how far the process' memory grew beyond its peak while it judged an ordinary clip. The peak
+is taken anew for each file (Linux alone).
 """
 from __future__ import annotations
 
 import argparse
 import random
-import resource
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,11 @@ PICTURES = {"JPEG": ("a.jpg", {}), "progressive JPEG": ("b.jpg", {"progressive":
             "GIF": ("a.gif", {}), "WebP": ("a.webp", {}), "BMP": ("a.bmp", {}), "TIFF": ("a.tif", {})}
 LIMIT_S = 20.0
 MEMORY_MB = 400.0
+MOST_FILES = 100_000
+FRAME = (4096, 2304)     # width and height of a video's frame, below the limit of 10 megapixels
+PICTURE = (8000, 6200)   # the same of a picture, below 50 megapixels
+PICTURES_AT_LIMIT = {"JPEG": (18000, 13800), "WebP": (5150, 3880)}  # below 250 and 20
+FRAMES_AT_LIMIT = 6
 
 
 def originals(folder: Path) -> dict[str, Path]:
@@ -45,6 +50,31 @@ def originals(folder: Path) -> dict[str, Path]:
     for kind, (name, options) in PICTURES.items():
         Image.fromarray(np.ascontiguousarray(cv2.resize(drawn[0], (640, 480)))).save(folder / name, **options)
         made[kind] = folder / name
+    return made
+
+
+def at_the_limits(folder: Path) -> dict[str, Path]:
+    """Write one whole file of each kind with as many pixels as the limits of extract.decoding.media allow."""
+    import cv2
+    import numpy as np
+    from PIL import Image
+
+    from extract.decoding.sampling import Clip, FrameOptions
+    from tests.clips import write_clip
+
+    face = next(iter(Clip(next((folder / "demo").rglob("*.mp4")), FrameOptions(every=.2)).frames())).rgb
+    frame = np.ascontiguousarray(cv2.resize(face, FRAME))
+    made = {}
+    for kind, (name, codec, pixel_format) in CLIPS.items():
+        options = {"deadline": "realtime", "cpu-used": "8"} if codec == "libvpx-vp9" else None
+        size = (4088, 2304) if codec == "mpeg2video" else FRAME  # MPEG-2 has 12 bits for a side, and not all of them
+        times = [n * .2 for n in range(FRAMES_AT_LIMIT)]
+        made[kind] = write_clip(folder / f"most-{name}", times, codec, 12, 0, options,
+                                pixel_format, lambda _, size=size: np.ascontiguousarray(frame[:size[1], :size[0]]))
+    for kind, (name, more) in PICTURES.items():
+        made[kind] = folder / f"most-{name}"
+        picture = np.ascontiguousarray(cv2.resize(face, PICTURES_AT_LIMIT.get(kind, PICTURE)))
+        Image.fromarray(picture).save(made[kind], **({**more, "compress_level": 1} if kind == "PNG" else more))
     return made
 
 
@@ -68,17 +98,35 @@ def mutate(data: bytes, dice: random.Random) -> bytes:
     return bytes(out)
 
 
-def judged(job: tuple[str, str]) -> tuple[str, float, float]:
-    """In the worker: (what became of a file, seconds, MB at the process' peak)."""
+def judged(job: tuple[str, str, int | None]) -> tuple[str, float, float]:
+    """In the worker: (what became of a file, seconds, MB at the process' peak meanwhile).
+
+    job: kind, path, and the seed of what is changed in a copy of it, None to judge it as it is.
+    """
     from classify.judging.csv_output import judge_one
     from pipeline.errors import VideoError
 
+    _, path, seed = job
+    target = Path(path)
+    if seed is not None:
+        target = target.with_name(f"mutated-{seed}{target.suffix}")
+        target.write_bytes(mutate(Path(path).read_bytes(), random.Random(seed)))
+    Path("/proc/self/clear_refs").write_text("5")  # the peak of memory begins anew
     began = time.monotonic()
     try:
-        ended = str(judge_one(job[1]).verdict)
+        ended = str(judge_one(str(target)).verdict)
     except VideoError:
         ended = "unreadable"
-    return ended, time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    took_s = time.monotonic() - began
+    if seed is not None:
+        target.unlink()
+    return ended, took_s, peak_mb()
+
+
+def peak_mb() -> float:
+    """Return the most memory that this process has held since /proc/self/clear_refs was written to, MB."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -90,45 +138,43 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=20, help="how long (default 20)")
     parser.add_argument("--seed", type=int, default=0, help="of the mutations (default 0)")
     arguments = parser.parse_args(argv)
-    dice, ends = random.Random(arguments.seed), time.monotonic() + 60 * arguments.minutes
-    found: dict[str, list[Any]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         whole = originals(Path(folder))
-        n_ordinary = len(whole)
-        batch = [(kind, str(path)) for kind, path in whole.items()]
-        for _ in range(100_000):
-            if time.monotonic() > ends:
+        jobs = [("ordinary", str(path), None) for path in whole.values()] * 2
+        n_ordinary = len(jobs)
+        jobs += [(f"{kind} at the limit", str(path), None) for kind, path in at_the_limits(Path(folder)).items()]
+        kinds = list(whole)
+        jobs += [(kinds[n % len(kinds)], str(whole[kinds[n % len(kinds)]]), arguments.seed * MOST_FILES + n)
+                 for n in range(MOST_FILES)]
+        found: dict[str, list[Any]] = {kind: [] for kind, _, _ in jobs}
+        ends = time.monotonic() + 60 * arguments.minutes
+        results = map_unordered(judged, jobs, 1, start_worker, (SHIPPED, "cpu", "clip", limits()),
+                                limit_s=lambda _: 120.0)
+        for (kind, _, _), result in results:
+            found[kind].append(result)
+            if time.monotonic() > ends and len(found["ordinary"]) == n_ordinary:
+                results.close()
                 break
-            for kind, path in whole.items():
-                for n in range(40):
-                    target = Path(folder) / f"m{len(batch)}{path.suffix}"
-                    target.write_bytes(mutate(path.read_bytes(), dice))
-                    batch.append((kind, str(target)))
-            base = 0.0
-            results = map_unordered(judged, batch, 1, start_worker, (SHIPPED, "cpu", "clip", limits()),
-                                    limit_s=lambda _: 120.0)
-            for number, ((kind, path), result) in enumerate(results):
-                if number < n_ordinary:
-                    base = max(base, result[2])
-                    continue
-                found[kind].append((result, base))
-                Path(path).unlink()
-            batch = batch[:n_ordinary]
+    base = found.pop("ordinary")[len(whole)][2]  # the first kind's second time: an ordinary clip, all loaded
+    return table(found, base)
+
+
+def table(found: dict[str, list[Any]], base: float) -> int:
+    """Print a row for each kind and return 1 where a goal was missed. base: MB while an ordinary clip was judged."""
     bad = 0
-    print("| kind | files | judged | unreadable | bugs, deaths, timeouts | longest s | MB beyond ordinary files |")
+    print(f"An ordinary clip: {base:.0f} MB. All: {sum(map(len, found.values())):,} files.")
+    print("| kind | files | judged | unreadable | bugs, deaths, timeouts | longest s | MB beyond an ordinary clip |")
     print("|---|---|---|---|---|---|---|")
     for kind, results in found.items():
-        good = [(result, base) for result, base in results if not isinstance(result, Exception)]
-        lost = [result for result, _ in results if isinstance(result, Exception)]
-        longest = max((result[1] for result, _ in good), default=0.0)
-        more = max((result[2] - base for result, base in good), default=0.0)
-        n_unreadable = sum(result[0] == "unreadable" for result, _ in good)
+        good = [result for result in results if not isinstance(result, Exception)]
+        lost = [result for result in results if isinstance(result, Exception)]
+        longest, more = max((result[1] for result in good), default=0.0), max((r[2] - base for r in good), default=0.0)
+        n_unreadable = sum(result[0] == "unreadable" for result in good)
         print(f"| {kind} | {len(results)} | {len(good) - n_unreadable} | {n_unreadable} | {len(lost)} | {longest:.1f} "
-              f"| {more:.0f} |")
+              f"| {max(0.0, more):.0f} |")
         bad += len(lost) + (longest > LIMIT_S) + (more > MEMORY_MB)
         for error in lost[:3]:
             print(f"{kind}: {type(error).__name__}: {error}", file=sys.stderr)
-    print(f"{sum(map(len, found.values()))} files")
     return int(bad > 0)
 
 

@@ -196,6 +196,10 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_and_others_are_refused(tmp_path, 
     for name in ("progressive.jpg", "a.png", "a.bmp", "a.gif", "a.webp", "a.tif"):
         with pytest.raises(Refused, match="2000 x 1500 px.*max-picture-mpx"):
             read_picture(tmp_path / name)
+    for name, size, share in (("d.webp", (700, 600), .4), ("d.avif", (800, 650), .5)):  # too large at that share alone
+        picture.resize(size).save(tmp_path / name)
+        with pytest.raises(Refused, match=f"{size[0]} x {size[1]} px, more than {share} megapixels"):
+            read_picture(tmp_path / name)
     picture.resize((1000, 750)).save(tmp_path / "b.jpg", progressive=True)  # more than half of the limit
     assert read_picture(tmp_path / "b.jpg").shape == (375, 500, 3)
     picture.resize((3000, 2000)).save(tmp_path / "c.jpg")

@@ -162,6 +162,21 @@ def test_a_mirrored_video_is_shown_as_its_matrix_says(tmp_path, matrix, shown):
     assert (upright.rgb == shown(stored.rgb)).all()
 
 
+def test_no_frame_stays_in_memory_until_python_looks_for_circles(tmp_path):
+    import gc
+
+    import av
+
+    clip = write_clip(tmp_path / "a.mov", [.2 * n for n in range(4)], "png", pixel_format="rgb24")
+    gc.collect()
+    gc.disable()
+    try:
+        assert len(list(readers.PyAV(clip).read([0, 1, 2, 3]))) == 4
+        assert not [found for found in gc.get_objects() if isinstance(found, av.VideoFrame)]
+    finally:
+        gc.enable()
+
+
 @READERS
 @pytest.mark.parametrize("name, codec", [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.avi", "mpeg4")])
 def test_pixels_that_are_displayed_wide_are_made_square(tmp_path, reader, name, codec):
