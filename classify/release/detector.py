@@ -32,6 +32,8 @@ from extract.faces.detector import FaceOptions
 from pipeline.errors import SplitError, command
 from pipeline.options import as_record
 
+# What every verdict REAL says.
+REAL_MEANS = "no trace of a pasted or altered face was found; a face that was generated as a whole is not looked for"
 CENTRE = 0.72  # of our crop's side: about what training saw, enlarged and shrunk by up to a fifth
 
 
@@ -55,7 +57,7 @@ def ship(model: Path, clips: Sequence[Judged], out: Path, cache: Path, device: s
     card |= {"faces": as_record(FaceOptions(crop="face")), "frames": as_record(FrameOptions()),
              "crop": "face", "centre": CENTRE, "dataset": "DFDC crops, photos and crops of clips",
              "aggregation": DEFAULT_RULE, "aggregation_reason": "fixed beforehand: DFDC has one crop a clip",
-             "threshold": 0.5, "calibration": None}
+             "threshold": 0.5, "calibration": None, "real_means": REAL_MEANS}
     save_checkpoint(out, net, card, half=True)
     [found] = measured([out], clips, cache, (UNALTERED,), COMMON, device=device, pinned=False)
     judged = [clip for clip in found[UNALTERED] if clip.score is not None and not clip.unfit]
