@@ -16,7 +16,7 @@ BAR_SIGNS = "█·"  # of its score, and of the rest
 def line(verdict) -> str:
     """One line for people. verdict: a classify.judging.judge.Verdict."""
     score = "no score" if verdict.score is None else f"score {verdict.score:.3f} (fake from {verdict.threshold:.3f})"
-    why = f": {verdict.reason}" if verdict.verdict == "undecided" or verdict.people else ""
+    why = f": {verdict.reason}" if verdict.reason and (verdict.verdict != "fake" or verdict.people) else ""
     damage = f" of {verdict.n_asked} asked" if verdict.n_asked != verdict.n_read else ""
     damage += f" ({verdict.reason})" if damage and not why else ""
     return (f"{printable(verdict.path)}  {verdict.verdict.upper()}{why}  {score}  "

@@ -60,7 +60,8 @@ TARGETS = {
     "check": Target("extract.corpus", (), ("extract.corpus:IndexOptions",), out=False),
     "serve": Target("serve.app", options=("serve.options:ServeOptions", "extract.decoding.media:Limits"),
                     flags=("TOKEN", "MODEL"), out=False),
-    "bench-quality": Target("classify.evaluation.cross_corpus", flags=("MODEL", "AGAINST", "DEVICE"), out=False),
+    "bench-quality": Target("classify.evaluation.cross_corpus", out=False,
+                            flags=("MODEL", "AGAINST", "DEVICE", "SOURCES", "TALKING", "CACHE")),
     "calibrate": Target("classify.calibrate", flags=("REALS", "FALSE_ALARMS", "MODEL", "DEVICE"), out=False),
     "bench-extract": Target("tests.benchmarks.extract", out=False),
     "bench-judge": Target("tests.benchmarks.judge", out=False),
@@ -69,8 +70,8 @@ TARGETS = {
     "bench-serve": Target("tests.benchmarks.serve", flags=("CLIP", "REQUESTS", "CLIENTS"), out=False),
     "demo": Target("data.demo.make", flags=("DEMO_OUT",), out=False),
     "docs-pictures": Target("tests.docs_pictures", flags=("DEMO_OUT",), out=False),
-    "detector": Target("classify.release.detector", flags=("DFDC", "PHOTOS", "CROPS", "DETECTOR_OUT"),
-                       out=False),
+    "detector": Target("classify.release.detector", out=False,
+                       flags=("DFDC", "PHOTOS", "CROPS", "DETECTOR_OUT", "SOURCES")),
     "options": Target("", out=False), "plan": Target("", tuple(STAGES), out=False),
 }
 ORDER = ("index", "extract", "split", "train", "score", "robustness", "report")
@@ -346,6 +347,7 @@ def _detector(given: dict[str, str]) -> int:
     if status := start("classify.release.training_corpus", ["--dfdc", given["DFDC"], *more, "--out",
                                                             str(out / "corpus")]):
         return status
+    sources = ["--sources", given["SOURCES"]] if given.get("SOURCES") else []
     names = ["index", "extract", "split", "train"]
     options = {"CORPUS": str(out / "corpus" / "corpus.csv"), "RECIPE": "detector", "VAL": ".02", "TEST": ".02",
                "BATCH": "48"}
@@ -354,7 +356,7 @@ def _detector(given: dict[str, str]) -> int:
         or run_stages(names, {**options, "BEGIN": first, "BEGIN_SIZE": "192", "LR": "5e-4"},
                       str(larger)) \
         or start("classify.release.detector", ["--model", str(larger / "model" / "model.safetensors"), *_clips(),
-                                               "--out", "classify/release/detector.safetensors"]) \
+                                               *sources, "--out", "classify/release/detector.safetensors"]) \
         or start("classify.export", ["classify/release/detector.safetensors", "--crops", str(out / "corpus")]) \
         or start("classify.release.pin", [])
 

@@ -23,13 +23,12 @@ from classify.judging.aggregate import auc
 from classify.judging.calibration import Calibration, Copy, false_alarms_by_origin, fit, reliability
 from classify.judging.face_quality import Quality
 from pipeline.errors import command
+from pipeline.parallel import cpu_count, map_unordered
 from pipeline.progress import progress_bar
 from pipeline.tables import write_bytes, write_json
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from classify.judging.judge import Judge
 
 UNALTERED = "as they are"
 CONDITIONS = (UNALTERED, "H.264 crf 34", "scaled to 1/2")  # that rankings are printed for
@@ -41,7 +40,8 @@ ALARMS = 0.05  # share of false alarms at which recall is reported
 class Judged:
     """One clip. corpus: name of its folder; person: what is resampled as a whole; score: None where undecided for want
     of faces or unreadable (`reason` says which). unfit: its faces are too soft, small, dark or bright for a verdict,
-    whatever the score. origin: of a real, where it comes from. kind: SWAPS or TALKING, what its fakes are."""
+    whatever the score. origin: of a real, where it comes from. kind: SWAPS or TALKING, what its fakes are. further: a
+    real of `sources`, which rankings are given with and without."""
 
     path: str
     corpus: str
@@ -54,15 +54,20 @@ class Judged:
     unfit: bool = False
     origin: str = ""
     kind: str = SWAPS
+    further: bool = False
 
 
-def clips_of(corpora: Sequence[Path], natural: Sequence[Path], talking: Sequence[Path] = ()) -> list[Judged]:
+def clips_of(corpora: Sequence[Path], natural: Sequence[Path], talking: Sequence[Path] = (),
+             sources: Sequence[Path] = ()) -> list[Judged]:
     """List the clips to judge, not yet judged.
 
     Args:
         corpora: labelled corpora.
         natural: folders of unmanipulated clips. Where names have the form origin__name, they say the origin.
         talking: folders whose sub-folders are families of generated clips.
+        sources: folders whose sub-folders hold unmanipulated clips of one source each.
+
+    Clips of one origin are resampled together, as those of one person are: the scores of reals move with their origin.
 
     Raises:
         CorpusError: a folder holds no clips.
@@ -83,7 +88,13 @@ def clips_of(corpora: Sequence[Path], natural: Sequence[Path], talking: Sequence
         for path in files_below([str(folder)], "video"):
             stem = Path(path).stem
             origin = f"{folder.name}/{stem.split('__')[0]}" if "__" in stem else folder.name
-            found.append(Judged(path, folder.name, 0, "", f"{folder.name}/{stem}", origin=origin))
+            found.append(Judged(path, folder.name, 0, "", origin if "__" in stem else f"{folder.name}/{stem}",
+                                origin=origin))
+    for folder in sources:
+        for source in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
+            origin = f"{folder.name}/{source.name}"
+            found += [Judged(path, folder.name, 0, "", origin, origin=origin, further=True)
+                      for path in files_below([str(source)], "video")]
     for folder in talking:
         found += [Judged(path, folder.name, 1, Path(path).parent.name, f"{folder.name}/{Path(path).stem}", kind=TALKING)
                   for family in sorted(entry for entry in folder.iterdir() if entry.is_dir())
@@ -91,39 +102,86 @@ def clips_of(corpora: Sequence[Path], natural: Sequence[Path], talking: Sequence
     return found
 
 
-def measured(judge: Judge, clips: Sequence[Judged], cache: Path, conditions: Sequence[str] = (UNALTERED,),
-             reals_only: Sequence[str] = ()) -> dict[str, list[Judged]]:
-    """Judge clips from their stored faces.
+def measured(models: Sequence[Path], clips: Sequence[Judged], cache: Path, conditions: Sequence[str] = (UNALTERED,),
+             reals_only: Sequence[str] = (), first_only: Sequence[str] = (), device: str = "auto", pinned: bool = True
+             ) -> list[dict[str, list[Judged]]]:
+    """Judge clips from their stored faces, each alteration made once for all models.
 
     Args:
-        judge: the model.
+        models: model files.
         clips: of `clips_of`.
         cache: folder of the stored faces.
         conditions: names of ALTERATIONS or UNALTERED.
-        reals_only: further ones that only reals are judged in.
+        reals_only: further ones that only the first model judges, and only reals.
+        first_only: further ones that only the first model judges.
+        device: where models compute. On the CPU each core is a process, elsewhere there is one.
+        pinned: of classify.models.card.read_card.
 
     Returns:
-        For each condition the clips with the model's score and verdict.
+        For each model and each condition the clips with the model's score and verdict.
     """
-    from classify.evaluation.stored_faces import altered, read, store
+    from classify.evaluation.stored_faces import store
+    from classify.judging.judge import Judge
+
+    first = Judge(models[0], device, pinned)
+    files = store([clip.path for clip in clips], first.card, first.frames, cache)
+    names = [tuple(dict.fromkeys((*conditions, *first_only, *reals_only)))] + [tuple(conditions)] * (len(models) - 1)
+    fakes_too = {*conditions, *first_only}
+    out: list[dict[str, list[Judged]]] = [{name: [] for name in kinds} for kinds in names]
+    jobs = [(number, clip, files[clip.path]) for number, clip in enumerate(clips)]
+    done = map_unordered(_judge_clip, jobs, min(cpu_count(), len(jobs)) if first.device == "cpu" else 0, _start_judging,
+                         (models, device, pinned, names, fakes_too))
+    found = []
+    for (number, _, _), result in progress_bar(done, total=len(jobs), unit="clip", leave=False):
+        if isinstance(result, Exception):
+            raise result
+        found.append((number, result))
+    for _, result in sorted(found, key=lambda pair: pair[0]):
+        for mine, judged in zip(out, result):
+            for name, clip in judged.items():
+                mine[name].append(clip)
+    return out
+
+
+_worker: Any = None  # what `_start_judging` was given, with the judges loaded
+
+
+def _start_judging(models: Sequence[Path], device: str, pinned: bool, names: Sequence[Sequence[str]],
+                   fakes_too: set[str]) -> None:
+    global _worker
+
+    from classify.judging.judge import Judge
+    from classify.models.load import use_one_thread
+
+    for model in models:
+        use_one_thread(model)
+    _worker = [Judge(model, device, pinned) for model in models], names, fakes_too
+
+
+def _judge_clip(job: tuple[int, Judged, Path]) -> list[dict[str, Judged]]:
+    """Judge one clip with each model in each of its conditions."""
+    from classify.evaluation.stored_faces import altered, read
     from classify.judging.judge import MIN_FACES
 
-    crop_px = judge.card["faces"]["crop_px"]
-    files = store([clip.path for clip in clips], judge.card, judge.frames, cache)
-    out: dict[str, list[Judged]] = {name: [] for name in dict.fromkeys((*conditions, *reals_only))}
-    for clip in progress_bar(clips, unit="clip", leave=False):
-        found = read(files[clip.path])
-        for name in out:
-            if name not in conditions and clip.label:
+    (judges, names, fakes_too), (_, clip, file) = _worker, job
+    found, out = read(file), [dict[str, Judged]() for _ in judges]
+    for name in names[0]:
+        if clip.label and name not in fakes_too:
+            continue
+        people: dict[int, list] = {}  # side of the crops -> people
+        for judge, mine, wanted in zip(judges, out, names):
+            if name not in wanted:
                 continue
             if found.reason:
-                out[name].append(replace(clip, verdict="undecided", reason=found.reason))
+                mine[name] = replace(clip, verdict="undecided", reason=found.reason)
                 continue
-            people = [altered(person, crop_px, ALTERATIONS.get(name)) for person in found.people]
-            decides = judge.judge_crops(people, found.n_read, MIN_FACES)[0][0]
+            px = judge.card["faces"]["crop_px"]
+            if px not in people:
+                people[px] = [altered(person, px, ALTERATIONS.get(name)) for person in found.people]
+            decides = judge.judge_crops(people[px], found.n_read, MIN_FACES)[0][0]
             unfit = bool(decides["quality"] and Quality(**decides["quality"]).unfit())
-            out[name].append(replace(clip, score=decides["score"], verdict=decides["verdict"], reason=decides["reason"],
-                                     unfit=unfit))
+            mine[name] = replace(clip, score=decides["score"], verdict=decides["verdict"], reason=decides["reason"],
+                                 unfit=unfit)
     return out
 
 
@@ -205,8 +263,8 @@ def _ranked(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> dict
 
 
 def rankings(found: dict[str, list[Judged]], other: dict[str, list[Judged]] | None = None) -> list[dict[str, Any]]:
-    """Rank in each condition the fakes of each kind against all reals; as they are also those of each method, and those
-    of each corpus against its own reals.
+    """Rank in each condition the fakes of each kind and of each method against all reals, and those of each corpus
+    against its own. Fakes of a kind also against the reals without those of further sources, where there are such.
 
     Returns:
         Rows with condition, fakes, reals, and the entries of `ranking`.
@@ -221,10 +279,12 @@ def rankings(found: dict[str, list[Judged]], other: dict[str, list[Judged]] | No
                 rows.append({"condition": name, "fakes": fakes, "reals": reals,
                              **ranking([clips[n] for n in kept], [second[n] for n in kept] if second else ())})
 
+        which = {"all": lambda clip: True}
+        if any(clip.further for clip in clips):
+            which["all but further sources"] = lambda clip: not clip.further
         for kind in (SWAPS, TALKING):
-            add(kind, "all", lambda clip: not clip.label or clip.kind == kind)
-        if name != UNALTERED:
-            continue
+            for reals, one_of in which.items():
+                add(kind, reals, lambda clip: clip.kind == kind if clip.label else one_of(clip))
         for kind, method in sorted({(clip.kind, clip.method) for clip in clips if clip.label}):
             add(method, "all", lambda clip: not clip.label or (clip.kind, clip.method) == (kind, method))
         for corpus in dict.fromkeys(clip.corpus for clip in clips if clip.label and clip.kind == SWAPS):
@@ -288,7 +348,9 @@ def add_clips(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus", type=Path, action="append", default=[], help="a labelled corpus, again for more")
     parser.add_argument("--natural", type=Path, action="append", default=[], help="a folder of unmanipulated clips")
     parser.add_argument("--talking", type=Path, action="append", default=[],
-                        help="a folder of generated talking heads, a sub-folder a family")
+                        help="a folder of generated talking heads, a sub-folder a family; again for more")
+    parser.add_argument("--sources", type=Path, action="append", default=[],
+                        help="a folder of further unmanipulated clips, a sub-folder a source; again for more")
     parser.add_argument("--cache", type=Path, default=Path("out/quality/faces"),
                         help="folder of the stored faces (default out/quality/faces)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default auto)")
@@ -296,7 +358,7 @@ def add_clips(parser: argparse.ArgumentParser) -> None:
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    from classify.judging.judge import Judge
+    from classify.models.card import read_card
     from classify.models.shipped import SHIPPED
 
     parser = argparse.ArgumentParser(prog="python -m classify.evaluation.cross_corpus",
@@ -307,19 +369,18 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for quality.json and quality.md")
     parser.add_argument("--robustness", action="store_true", help="also all alterations: blurred, noisy, …")
     arguments = parser.parse_args(argv)
-    judge = Judge(arguments.model, arguments.device)
-    clips = clips_of(arguments.corpus, arguments.natural, arguments.talking)
-    more = tuple(ALTERATIONS) if arguments.robustness else ()
-    found = measured(judge, clips, arguments.cache, (*CONDITIONS, *more), COMMON)
-    other = None
-    if arguments.against:
-        other = measured(Judge(arguments.against, arguments.device), clips, arguments.cache, CONDITIONS)
+    card = read_card(arguments.model)
+    clips = clips_of(arguments.corpus, arguments.natural, arguments.talking, arguments.sources)
+    models = [arguments.model, *filter(None, [arguments.against])]
+    found, *others = measured(models, clips, arguments.cache, CONDITIONS, COMMON,
+                              tuple(ALTERATIONS) if arguments.robustness else (), arguments.device)
+    other = others[0] if others else None
     ranked, counted, origins = rankings(found, other), calls(found[UNALTERED]), by_origin(found)
-    calibration = Calibration.of(judge.card)
+    calibration = Calibration.of(card)
     scored = [clip for clip in found[UNALTERED] if clip.score is not None and not clip.unfit and clip.kind == SWAPS]
     reliable = reliability([calibration.probability(clip.score) for clip in scored if clip.score is not None],
                            [clip.label for clip in scored]) if calibration and scored else None
-    lines = [f"{judge.card['model_id']}, {len(clips)} clips", "", *describe(ranked, counted, origins)]
+    lines = [f"{card['model_id']}, {len(clips)} clips", "", *describe(ranked, counted, origins)]
     rows = []
     if arguments.robustness:
         lines += ["", "| faces altered | video AUC, swaps | reals called FAKE | fakes called FAKE | unfit | no face |",
@@ -331,7 +392,7 @@ def main(argv: list[str] | None = None) -> None:
                          f"{row['real_as_fake']} of {row['n_real']} | {row['fake_as_fake']} of {row['n_fake']} | "
                          f"{row['unfit']} | {row['not_judged']} |")
     write_json(arguments.out / "quality.json", {
-        "model": judge.card["model_id"], "reliability": reliable, "rankings": ranked, "calls": counted,
+        "model": card["model_id"], "reliability": reliable, "rankings": ranked, "calls": counted,
         "by_origin": origins, "robustness": rows, "clips": [clip.__dict__ for clip in found[UNALTERED]],
         "copies": {name: [copy.score for copy in again] for name, again in found.items() if name != UNALTERED}})
     write_bytes(arguments.out / "quality.md", ("\n".join(lines) + "\n").encode())

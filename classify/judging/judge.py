@@ -108,7 +108,9 @@ def decide(scores: Sequence[float], card: dict[str, Any], n_read: int, least: in
     if calibration and calibration.low <= score < calibration.high:
         return "undecided", score, "; ".join([f"score {score:.3f} is in the uncertain band "
                                               f"({calibration.low:.3f} to {calibration.high:.3f})", *complaints])
-    return ("fake" if score >= card["threshold"] else "real"), score, ""
+    if score >= card["threshold"]:
+        return "fake", score, ""
+    return "real", score, card.get("real_means") or ""
 
 
 class Judge:

@@ -149,6 +149,7 @@ def _check_judging(card: dict[str, Any]) -> None:
     if card.get("crop") not in (None, "face", "whole"):
         raise _Wrong(f"crop must be face or whole, got {str(card['crop'])[:40]!r}")
     _text(card, "variant", optional=True)
+    _text(card, "real_means", optional=True)
     for name, kind in (("dataset", str), ("demo", bool), ("versions", dict), ("calibrated_on", dict)):
         _get(card, name, kind, optional=True)
     clips = (card.get("calibrated_on") or {}).get("clips", [])

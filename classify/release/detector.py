@@ -26,13 +26,14 @@ from classify.evaluation.cross_corpus import (
 )
 from classify.judging.aggregate import DEFAULT_RULE
 from classify.judging.calibration import FALSE_ALARMS, UNSURE
-from classify.judging.judge import Judge
 from classify.models.network import load_checkpoint, save_checkpoint
 from extract.decoding.sampling import FrameOptions
 from extract.faces.detector import FaceOptions
 from pipeline.errors import SplitError, command
 from pipeline.options import as_record
 
+# What every verdict REAL says.
+REAL_MEANS = "no trace of a pasted or altered face was found; a face that was generated as a whole is not looked for"
 CENTRE = 0.72  # of our crop's side: about what training saw, enlarged and shrunk by up to a fifth
 
 
@@ -56,9 +57,9 @@ def ship(model: Path, clips: Sequence[Judged], out: Path, cache: Path, device: s
     card |= {"faces": as_record(FaceOptions(crop="face")), "frames": as_record(FrameOptions()),
              "crop": "face", "centre": CENTRE, "dataset": "DFDC crops, photos and crops of clips",
              "aggregation": DEFAULT_RULE, "aggregation_reason": "fixed beforehand: DFDC has one crop a clip",
-             "threshold": 0.5, "calibration": None}
+             "threshold": 0.5, "calibration": None, "real_means": REAL_MEANS}
     save_checkpoint(out, net, card, half=True)
-    found = measured(Judge(out, device, pinned=False), clips, cache, (UNALTERED,), COMMON)
+    [found] = measured([out], clips, cache, (UNALTERED,), COMMON, device=device, pinned=False)
     judged = [clip for clip in found[UNALTERED] if clip.score is not None and not clip.unfit]
     n_fake = sum(clip.label for clip in judged)
     n_real = len(judged) - n_fake
@@ -82,7 +83,7 @@ def main(argv: list[str] | None = None) -> None:
     add_clips(parser)
     parser.add_argument("--out", type=Path, required=True, help="the detector to write")
     arguments = parser.parse_args(argv)
-    clips = clips_of(arguments.corpus, arguments.natural)
+    clips = clips_of(arguments.corpus, arguments.natural, sources=arguments.sources)
     card = ship(arguments.model, clips, arguments.out, arguments.cache, arguments.device)
     print(f"detector: {card['model_id']}: UNDECIDED from {card['calibration']['low']:.3f}, FAKE from "
           f"{card['threshold']:.3f}: {card['threshold_reason']}")

@@ -3,7 +3,8 @@
 The level that decides is the outermost one at which both classes stand side by side: below `deepfakes/` with `real/`
 and `fake/` in it, real is real. Where no folder holds both, it is the outermost level at which both occur anywhere
 (`a/real`, `b/fake`); where only one class occurs at all, the outermost folder that names it. Names are split into words
-at whatever is no letter, never inside a word: `0_real` and `training_fake` tell a class, `LivePortrait` does not.
+at whatever is no letter, never inside a word: `0_real` and `training_fake` tell a class, `LivePortrait` does not. The
+methods of FaceForensics++ are known by their whole names.
 """
 from __future__ import annotations
 
@@ -17,6 +18,8 @@ REAL_WORDS = frozenset("real reals original originals genuine pristine authentic
                        "realart".split())
 FAKE_WORDS = frozenset("fake fakes manipulated manipulation synthesis synthesized synthetic deepfake deepfakes forged "
                        "forgery forgeries swapped faceswap generated tampered spoof ai aigenerated aiartdata".split())
+# Methods of FaceForensics++ whose names hold no word of FAKE_WORDS: a folder of that name holds fakes.
+METHOD_NAMES = frozenset(("face2face", "neuraltextures", "faceshifter", "deepfakedetection"))
 PART_WORDS = {**dict.fromkeys(("train", "training"), "train"), **dict.fromkeys(("test", "testing", "eval"), "test"),
               **dict.fromkeys(("val", "valid", "validation", "dev"), "val")}
 # Folders that sort files and say nothing of them; compared in lower case.
@@ -52,6 +55,8 @@ def class_of(name: str) -> int | None:
 
     Where a name has words of both classes, the words real and fake themselves decide: "Fake (Deep-Live-Cam)" is fake.
     """
+    if re.sub(r"[^a-z0-9]", "", name.lower()) in METHOD_NAMES:
+        return 1
     words = set(words_of(name))
     for reals, fakes in ((REAL_WORDS, FAKE_WORDS), ({"real", "reals"}, {"fake", "fakes"})):
         real, fake = bool(words & reals), bool(words & fakes)
@@ -100,7 +105,7 @@ def contradictions(told: dict[str, Told], folder_of: Iterable[str]) -> list[str]
     lines = []
     for (place, label, decider, name), n in list(sorted(odd.items()))[:SHOWN]:
         meant = "fake" if label else "real"
-        saying = sorted(set(words_of(name)) & (FAKE_WORDS if not label else REAL_WORDS))
+        saying = sorted(set(words_of(name)) & (FAKE_WORDS if not label else REAL_WORDS)) or [name]
         lines.append(f"{place}/ ({n:,}) counts as {meant}, because {decider}/ is the outermost folder that tells the "
                      f"class; the word {saying[0]!r} in its own name was not used")
     if len(odd) > SHOWN:

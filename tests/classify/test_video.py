@@ -30,6 +30,8 @@ def judge(demo_run, capfd):
 def test_a_score_at_the_threshold_is_fake_and_one_below_is_real():
     assert decide([0.4, 0.4, 0.4], CARD, 3) == ("fake", pytest.approx(0.4), "")
     assert decide([0.4, 0.4, 0.3], CARD, 3)[0] == "real"
+    assert decide([0.4, 0.4, 0.3], {**CARD, "real_means": "no mask was found"}, 3)[2] == "no mask was found"
+    assert decide([0.4, 0.4, 0.4], {**CARD, "real_means": "no mask was found"}, 3)[2] == ""
 
 
 @pytest.mark.parametrize("n", range(MIN_FACES))

@@ -164,7 +164,23 @@ class TestFaceForensics:
         with pytest.raises(CorpusError, match="val.json: clip 000 is in test too"):
             find_corpus(tmp_path)
 
+    @pytest.mark.parametrize("reals", ["original", "real", "Originals"])
+    def test_clips_sorted_by_method_alone_are_fakes_of_the_method_and_know_their_people(self, tmp_path, reals):
+        methods = ["Deepfakes", "Face2Face", "FaceShifter", "FaceSwap", "NeuralTextures"]
+        corpus = find_corpus(plant(tmp_path, f"{reals}/071.mp4", *[f"{method}/071_054.mp4" for method in methods]))
+        assert [(row["method"], row["label"], row["target_id"]) for row in corpus.rows if row["label"]] == [
+            (method, 1, "071") for method in methods]
+        assert {row["original"] for row in corpus.rows} == {"", f"{reals}/071.mp4"} and not corpus.notes
+
+    def test_folders_of_its_methods_with_clips_of_other_names_are_fakes_without_people(self, tmp_path):
+        corpus = find_corpus(plant(tmp_path, "original/ann.mp4", "Face2Face/ann_bob.mp4", "neural-textures/x.mp4"))
+        assert {row["video_id"]: (row["label"], row["method"], row["target_id"]) for row in corpus.rows} == {
+            "original/ann.mp4": (0, "", ""), "Face2Face/ann_bob.mp4": (1, "Face2Face", ""),
+            "neural-textures/x.mp4": (1, "neural-textures", "")}
+
     def test_the_shared_clips_are_recognised(self, shared):
+        corpus = find_corpus(shared("checks", "ffpp-c40"))
+        assert len(corpus.rows) == 20 and sum(row["label"] for row in corpus.rows) == 16
         corpus = find_corpus(shared("corpus", "FaceForensics++"))
         assert len(corpus.rows) == 28 and sum(row["label"] for row in corpus.rows) == 22
 

@@ -64,7 +64,11 @@ def test_counts_and_rankings_of_each_kind():
     assert [(row["condition"], row["fakes"], row["reals"], round(row["auc"], 3)) for row in found] == [
         (UNALTERED, SWAPS, "all", .667), (UNALTERED, TALKING, "all", .667), (UNALTERED, "m1", "all", .333),
         (UNALTERED, "m2", "all", 1.0), (UNALTERED, "Head", "all", .667), (UNALTERED, "c", "its own", .75),
-        ("H.264 crf 34", SWAPS, "all", .667)]
+        ("H.264 crf 34", SWAPS, "all", .667), ("H.264 crf 34", "m1", "all", .333), ("H.264 crf 34", "m2", "all", 1.0),
+        ("H.264 crf 34", "c", "its own", .75)]
+    more = [*some, Judged("x", "more", 0, "", "more/x", .95, "real", further=True)]
+    assert [(row["fakes"], row["reals"], row["n_real"], round(row["auc"], 3)) for row in rankings({UNALTERED: more})][
+        :2] == [(SWAPS, "all", 4, .5), (SWAPS, "all but further sources", 3, .667)]
     by_kind = {(row["corpus"], row["label"], row["method"]): row for row in calls(some)}
     assert (by_kind["c", "real", ""]["n"], by_kind["c", "real", ""]["called_fake"]) == (2, 1)
     assert by_kind["c", "fake", "m1"]["undecided"] == 1 and by_kind["wild", "real", ""]["called_fake"] == 1
@@ -77,25 +81,32 @@ def test_stored_faces_give_the_verdicts_of_the_clips_themselves(demo_corpus, tmp
 
     judge = Judge(SHIPPED, "cpu")
     listed = clips_of([demo_corpus], [])[:2]
-    found = measured(judge, listed, tmp_path, (UNALTERED, "scaled to 1/2"))
+    found, other = measured([SHIPPED, SHIPPED.with_suffix(".safetensors")], listed, tmp_path,
+                            (UNALTERED, "scaled to 1/2"), ("mirrored",), ("blurred by 3 px",))
     for clip in found[UNALTERED]:
         itself = judge.judge(clip.path)
         assert (clip.score, clip.verdict) == (pytest.approx(itself.score, abs=.02), itself.verdict)
     assert [clip.score for clip in found["scaled to 1/2"]] != [clip.score for clip in found[UNALTERED]]
     stored = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*.npz")}
-    again = measured(judge, listed, tmp_path)
+    assert [(len(found[name]), name in other) for name in ("mirrored", "blurred by 3 px")] == [
+        (sum(not clip.label for clip in listed), False), (2, False)]
+    assert [clip.score for clip in other["scaled to 1/2"]] == pytest.approx(
+        [clip.score for clip in found["scaled to 1/2"]], abs=.01)
+    [again] = measured([SHIPPED], listed, tmp_path)
     assert len(stored) == 2 and {file: file.stat().st_mtime_ns for file in tmp_path.glob("*.npz")} == stored
     assert again[UNALTERED] == found[UNALTERED]
 
 
 def test_talking_heads_are_named_by_their_family_and_natural_clips_by_their_origin(tmp_path):
-    for name in ("heads/Family/a.mp4", "heads/Other/b.mp4", "wild/site__c.mp4", "wild/d.mp4"):
+    for name in ("heads/Family/a.mp4", "heads/Other/b.mp4", "wild/site__c.mp4", "wild/d.mp4", "more/one/e.mp4"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found = clips_of([], [tmp_path / "wild"], [tmp_path / "heads"])
+    found = clips_of([], [tmp_path / "wild"], [tmp_path / "heads"], [tmp_path / "more"])
+    assert {clip.origin: (clip.person, clip.further) for clip in found if not clip.label} == {
+        "wild/site": ("wild/site", False), "wild": ("wild/d", False), "more/one": ("more/one", True)}
     assert {(Path(clip.path).name, clip.label, clip.method, clip.origin) for clip in found} == {
         ("a.mp4", 1, "Family", ""), ("b.mp4", 1, "Other", ""), ("site__c.mp4", 0, "", "wild/site"),
-        ("d.mp4", 0, "", "wild")}
+        ("d.mp4", 0, "", "wild"), ("e.mp4", 0, "", "more/one")}
 
 
 def test_exact_intervals_of_known_shares():

@@ -82,7 +82,7 @@ def test_the_last_step_chooses_the_band_and_changes_no_weight(demo_run, tmp_path
     clips = [Judged(f"/a/{k}.mp4", "c", int(k >= 59), "", str(k), score, origin=str(k))
              for k, score in enumerate(scores)]
     copies = {name: [replace(clips[k], score=.9) for k in range(59)] for name in COMMON[:4]}
-    monkeypatch.setattr(detector, "measured", lambda judge, found, *rest: {UNALTERED: clips, **copies})
+    monkeypatch.setattr(detector, "measured", lambda *of, **how: [{UNALTERED: clips, **copies}])
     model = demo_run / "model" / "model.safetensors"
     card = detector.ship(model, [], tmp_path / "d.safetensors", tmp_path, "cpu")
     before, after = load_file(model), load_file(tmp_path / "d.safetensors")

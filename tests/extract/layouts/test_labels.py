@@ -27,7 +27,8 @@ def test_names_are_split_at_what_is_no_letter_and_never_inside_a_word(name, word
 
 @pytest.mark.parametrize("name, label", [
     ("REAL", 0), ("1_fake", 1), ("real_vs_fake", None), ("surreal", None), ("LivePortrait", None), ("ai_upscaled", 1),
-    ("Fake (Deep-Live-Cam)", 1), ("Real-ESRGAN", 0)])
+    ("Fake (Deep-Live-Cam)", 1), ("Real-ESRGAN", 0),
+    ("Face2Face", 1), ("Neural Textures", 1), ("my faceshifter", None)])
 def test_a_name_tells_a_class_by_a_whole_word(name, label):
     assert class_of(name) is label or class_of(name) == label
 
@@ -40,6 +41,11 @@ def test_what_lies_below_fake_is_fake_whatever_it_is_called(tmp_path, inner):
 @pytest.mark.parametrize("inner", ["ai_upscaled", "Ai Weiwei", "synthetic light", "deepfake news"])
 def test_what_lies_below_real_is_real_whatever_it_is_called(tmp_path, inner):
     assert labels(tmp_path, f"real/{inner}/a.mp4", "fake/b.mp4") == {f"real/{inner}/a.mp4": 0, "fake/b.mp4": 1}
+
+
+def test_a_method_below_real_is_named_as_a_contradiction(tmp_path):
+    corpus = find_corpus(plant(tmp_path, "real/Face2Face/a.mp4", "fake/b.mp4"))
+    assert any("'Face2Face'" in note for note in corpus.notes)
 
 
 @pytest.mark.parametrize("names, real", [
