@@ -19,7 +19,7 @@ from serve import problems
 from serve.counters import as_text
 from serve.desk import Desk
 from serve.docs import as_page, described
-from serve.guard import Guard, client_of
+from serve.guard import FILES, Guard, client_of
 from serve.judgement import ENDED, Judgement
 from serve.options import ServeOptions
 from serve.problems import Problem
@@ -38,6 +38,7 @@ def shown(desk: Desk, judgement: Judgement) -> dict[str, Any]:
             "n_bytes": judgement.upload.n_bytes, "state": judgement.state,
             "before": desk.place(judgement) if judgement.state == "queued" else 0, "n_frames": judgement.n_frames,
             "result": judgement.result, "problem": judgement.problem,
+            "faces": f"/v1/judgements/{judgement.id}/faces" if judgement.state == "done" else None,
             "sheet": f"/v1/judgements/{judgement.id}/sheet" if judgement.sheet else None}
 
 
@@ -67,9 +68,11 @@ def make_app(model: Path, options: ServeOptions) -> FastAPI:
                   redoc_url=None)
     app.state.desk = desk
     problems.install(app)
+    band = card.get("calibration")
     about = {"model": card["model_id"], "shipped": model == SHIPPED, "demo": bool(card.get("demo")),
              "threshold": card["threshold"], "crop": card.get("crop", "face"), "max_bytes": options.max_bytes,
-             "max_files": MOST_FILES, "kinds": KINDS}
+             "max_files": MOST_FILES, "kinds": KINDS,
+             "keep_s": options.keep, "band": [band["low"], band["high"]] if band else None}
     _judgement_routes(app, desk, options)
     _other_routes(app, desk, about, statuses)
     app.add_middleware(Guard, options=options, counted=lambda status: statuses.update([status]))
@@ -102,6 +105,14 @@ def _judgement_routes(app: FastAPI, desk: Desk, options: ServeOptions) -> None:
     async def delete(id: str) -> Response:
         desk.delete(desk.get(id))
         return Response(status_code=204)
+
+    @app.get("/v1/judgements/{id}/faces", summary="Some of the judged faces, as small pictures")
+    async def faces(id: str) -> dict[str, Any]:
+        """Each has `time_s`, `score`, `where` (which person, if several) and `jpeg`, a data: address."""
+        judgement = desk.get(id)
+        if judgement.state != "done":
+            raise Problem(409, f"no faces: the judgement is {judgement.state}")
+        return {"faces": judgement.faces}
 
     @app.get("/v1/judgements/{id}/sheet", response_class=HTMLResponse, summary="The evidence as one page")
     async def sheet(id: str) -> Response:
@@ -145,7 +156,7 @@ async def _received(request: Request, desk: Desk, options: ServeOptions, client:
 
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > options.max_bytes + OVERHEAD:
-        raise Problem(413, f"more than {options.max_mb:g} MB are not taken", Connection="close")
+        raise Problem(413, f"upload exceeds {options.max_mb:g} MB", Connection="close")
     receiver = Receiver(request.headers.get("content-type", ""), request.app.state.folder, options.max_bytes, admit)
     try:
         async with asyncio.timeout(UPLOAD_S):
@@ -188,7 +199,7 @@ def _other_routes(app: FastAPI, desk: Desk, about: dict[str, Any], statuses: Cou
         return HTMLResponse(as_page(app.openapi()))
 
     app.add_api_route("/", _file(HERE / "page.html"), include_in_schema=False)
-    for name in ("page.js", "results.js", "page.css"):
+    for name in FILES:
         app.add_api_route(f"/{name}", _file(HERE / name), include_in_schema=False)
 
 

@@ -244,7 +244,7 @@ class Desk:
             elif said[0] == "done":
                 if judgement.state not in ENDED:
                     self.verdicts[said[1]["verdict"]] += 1
-                self._end(judgement, state="done", result=said[1],
+                self._end(judgement, state="done", result=said[1], faces=said[2],
                           sheet=judgement.sheet_path if judgement.sheet_path.exists() else None)
                 self.limit_sheets()
                 return True

@@ -24,6 +24,7 @@ def described(schema: dict[str, Any], with_token: bool) -> dict[str, Any]:
     schemas["Judgement"]["properties"] |= {"state": {"type": "string", "enum": list(STATES)},
                                            "result": {"type": ["object", "null"]},
                                            "problem": {"anyOf": [_ref("Problem"), {"type": "null"}]},
+                                           "faces": {"type": ["string", "null"]},
                                            "sheet": {"type": ["string", "null"]}}
     schemas["Judgements"] = {"type": "object", "required": ["judgements"],
                              "properties": {"judgements": {"type": "array", "items": _ref("Judgement")}}}
@@ -43,6 +44,8 @@ def _describe(path: str, method: str, route: dict[str, Any], with_token: bool) -
         refusals["404"] = "no such judgement"
     if path.endswith("/sheet"):
         refusals |= {"409": "the judgement is not done", "410": "the sheet made room for newer ones"}
+    if path.endswith("/faces"):
+        refusals["409"] = "the judgement is not done"
     if with_token:
         refusals |= {"401": "the token is missing or wrong", "429": "too often"}
     answers = {code: said for code, said in route["responses"].items() if code != "422"}
@@ -52,7 +55,7 @@ def _describe(path: str, method: str, route: dict[str, Any], with_token: bool) -
     if path.endswith("/events"):
         events = {"type": "string", "description": "Server-sent events; the data of each is a Judgement as JSON"}
         answers["200"]["content"] = {"text/event-stream": {"schema": events}}
-    elif path.startswith("/v1/judgements") and method != "delete" and not path.endswith("/sheet"):
+    elif path.startswith("/v1/judgements") and method != "delete" and not path.endswith(("/sheet", "/faces")):
         good = "202" if method == "post" else "200"
         answers[good]["content"] = {"application/json": {"schema": _ref("Judgements" if many else "Judgement")}}
     if path == "/healthz":

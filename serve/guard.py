@@ -12,7 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serve.options import LOOPBACK, ServeOptions
 from serve.problems import Problem, answer
 
-OPEN = ("/", "/page.js", "/results.js", "/page.css", "/healthz", "/docs", "/openapi.json")  # hold nothing of anybody
+FILES = ("page.js", "job.js", "results.js", "table.js", "page.css", "sample-real.mp4", "sample-swapped.mp4")
+OPEN = ("/", *(f"/{name}" for name in FILES), "/healthz", "/docs", "/openapi.json")  # need no token: nobody's data
 # Styles inside a page are let through for the sheet, which the page shows in a frame where no script runs.
 POLICY = ("default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
           "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'")

@@ -17,8 +17,9 @@ ENDED = STATES[4:]
 class Judgement:
     """One file's way. client: of serve.guard.client_of. state: of STATES.
 
-    n_frames: that have been read by now. result: the object of `classify.video --json`, when done. problem: a
-    problem+json object, when failed. sheet: the page of its evidence, while it is kept. ended_s: of time.monotonic().
+    n_frames: that have been read by now. result: the object of `classify.video --json`, when done. faces: some judged
+    faces, when done (of serve.worker.shown_faces). problem: a problem+json object, when failed. sheet: the page of its
+    evidence, while it is kept. ended_s: of time.monotonic().
     """
 
     id: str
@@ -27,6 +28,7 @@ class Judgement:
     state: str = "queued"
     n_frames: int = 0
     result: dict[str, Any] | None = None
+    faces: list[dict[str, Any]] = field(default_factory=list)
     problem: dict[str, Any] | None = None
     sheet: Path | None = None
     ended_s: float = 0.0

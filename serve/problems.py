@@ -50,7 +50,7 @@ def install(app: FastAPI) -> None:
         return answer(Problem(422, said))
 
     async def bug(_: Request, __: Exception) -> JSONResponse:
-        return answer(Problem(500, "a bug of the server; its log has more"))
+        return answer(Problem(500, "internal server error; see the log"))
 
     app.add_exception_handler(Problem, refused)
     app.add_exception_handler(HTTPException, unknown)

@@ -113,7 +113,7 @@ class Receiver:
         async for chunk in chunks:
             self.n_bytes += len(chunk)
             if self.n_bytes > self.max_bytes + OVERHEAD and not (self.refused and self.refused.status == 413):
-                self.refused = Problem(413, f"more than {self.max_bytes / 1e6:g} MB are not taken", Connection="close")
+                self.refused = Problem(413, f"upload exceeds {self.max_bytes / 1e6:g} MB", Connection="close")
                 self.discard()
             if self.n_bytes > self.max_bytes + OVERHEAD + LINGER:
                 break
@@ -178,7 +178,7 @@ class Receiver:
     def _open(self) -> None:
         suffix = suffix_of(self.head[:HEAD])
         if suffix is None:
-            raise Problem(415, f"{self.name} is {'no clip or picture' if self.head else 'empty'}: taken are "
+            raise Problem(415, f"{self.name} is {'no clip or picture' if self.head else 'empty'}: supported are "
                                f"{', '.join(KINDS)}")
         self.file = tempfile.NamedTemporaryFile(prefix="upload-", suffix=suffix, dir=self.folder, delete=False)
         self.file.write(self.head)

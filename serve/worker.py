@@ -1,12 +1,14 @@
 """The process that judges: one model in memory, one file after the other, told and asked through a pipe.
 
     server -> worker   Task, or None to end; while it judges, anything else cancels
-    worker -> server   ("ready",), ("state", name, frames), ("done", object), ("failed", sentence), ("cancelled",)
+    worker -> server   ("ready",), ("state", name, frames), ("done", object, faces), ("failed", sentence),
+                       ("cancelled",)
 
 A decoder that a hostile file brings down takes this process along, never the server.
 """
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import os
@@ -22,8 +24,10 @@ from extract.decoding.media import Limits, set_limits
 from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
-    from classify.judging.judge import Verdict
+    from classify.judging.evidence import Evidence
 
+MOST_FACES = 6  # that the page shows beside a result
+FACE_PX = 112   # side of each; about 4 kB
 NO_MEMORY = "judging it needs more memory than the server allows"
 OF_MEMORY = ("allocate memory", "Insufficient memory", "MemoryError")  # as OpenCV, FFmpeg, torch and Pillow say it
 
@@ -114,7 +118,8 @@ def _judge(pipe: Connection, model: str, device: str):
 def _answer(judge: Any, task: Task, shipped: bool) -> tuple:
     try:
         judge.begin()
-        return "done", _judged(judge, task, shipped).as_json()
+        evidence = _judged(judge, task, shipped)
+        return "done", evidence.verdict.as_json(), shown_faces(evidence)
     except Cancelled:
         return ("cancelled",)
     except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -125,11 +130,11 @@ def _answer(judge: Any, task: Task, shipped: bool) -> tuple:
         if isinstance(error, PipelineError):
             return "failed", str(error).replace(task.path, task.name)
         traceback.print_exc(file=sys.stderr)
-        return "failed", "a bug of the server; its log has more"
+        return "failed", "internal server error; see the log"
 
 
-def _judged(judge: Any, task: Task, shipped: bool) -> Verdict:
-    """The verdict, its sheet written. A full disk costs the sheet, not the verdict."""
+def _judged(judge: Any, task: Task, shipped: bool) -> Evidence:
+    """Judge a file and write its sheet. A full disk costs the sheet, not the verdict."""
     from classify.judging.evidence import gather
     from classify.judging.sheet.page import render
 
@@ -140,7 +145,37 @@ def _judged(judge: Any, task: Task, shipped: bool) -> Verdict:
     except OSError as error:
         Path(task.sheet).unlink(missing_ok=True)
         print(f"error: no sheet: {error}", file=sys.stderr)
-    return evidence.verdict
+    return evidence
+
+
+def shown_faces(evidence: Evidence) -> list[dict[str, Any]]:
+    """Return up to MOST_FACES judged faces, evenly over the clip and with the highest score, in the order of time.
+
+    Each has time_s, score, where (which person, "" for one alone) and jpeg (a data: address of a small picture).
+    """
+    from classify.judging.evidence import chosen
+
+    frames = {frame.number: (frame, faces) for frame, faces in evidence.shown if faces}
+    scores = [max(face.score for face in faces) for _, faces in frames.values()]
+    found = []
+    for number in chosen(list(frames), scores, MOST_FACES) if frames else []:
+        frame, faces = frames[number]
+        face = max(faces, key=lambda face: face.score)
+        found.append({"time_s": frame.time_s, "score": face.score, "where": evidence.people[face.person]["where"],
+                      "jpeg": as_data(face.face)})
+    return found
+
+
+def as_data(jpeg: bytes) -> str:
+    """Return a smaller copy of a picture as a data: address."""
+    import cv2
+    import numpy as np
+
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None  # this process has encoded it
+    small = cv2.resize(picture, (FACE_PX, FACE_PX), interpolation=cv2.INTER_AREA)
+    coded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+    return "data:image/jpeg;base64," + base64.b64encode(coded).decode()
 
 
 def _limit_memory(more: int) -> None:
