@@ -4,8 +4,8 @@
     python -m extract.corpus CORPUS --check                 only say what is there and what would be done
 
 No video is decoded. What lies in a folder is found by layouts/walk.py, which pictures are frames of one video by
-layouts/frames.py; layouts/celebdf.py, faceforensics.py, dfdc.py and class_folders.py know what the names mean,
-layouts/table.py reads a CSV of labels. A zip or tar is unpacked beside the index.
+layouts/frames.py; a module of layouts/ for each known corpus, and class_folders.py for any other, know what the names
+mean, layouts/table.py reads a CSV of labels. A zip or tar is unpacked beside the index.
 """
 from __future__ import annotations
 
@@ -26,11 +26,20 @@ from extract.layouts.archive import is_archive, listed, unpacked
 from extract.layouts.base import Corpus, counted, left_out, shown
 from extract.layouts.celebdf import celeb
 from extract.layouts.class_folders import DATASETS, class_folders
+from extract.layouts.deeperforensics import deeperforensics
+from extract.layouts.df40 import df40
+from extract.layouts.dfd import dfd
 from extract.layouts.dfdc import dfdc
 from extract.layouts.faceforensics import faceforensics
+from extract.layouts.fakeavceleb import fakeavceleb
+from extract.layouts.forgerynet import forgerynet
 from extract.layouts.frames import GROUPS, group_frames, notes_on
+from extract.layouts.kodf import kodf
 from extract.layouts.labels import is_no_face
+from extract.layouts.lavdf import lavdf
 from extract.layouts.table import read_labels
+from extract.layouts.talkingheadbench import talkingheadbench
+from extract.layouts.uadfv import uadfv
 from extract.layouts.walk import Found, walk
 from pipeline import stages
 from pipeline.errors import CorpusError, command
@@ -38,7 +47,10 @@ from pipeline.options import option
 from pipeline.storage import Remote, place
 from pipeline.tables import COPIES, INDEX, write_table
 
-LAYOUTS = (celeb, faceforensics, dfdc)  # the first that knows the names wins; class_folders knows nearly any
+# The first that knows the names wins; class_folders knows nearly any.
+LAYOUTS = (celeb, faceforensics, dfdc, fakeavceleb, df40, deeperforensics, talkingheadbench, lavdf, forgerynet, uadfv,
+           dfd, kodf)
+WITH_PICTURES = (df40, forgerynet)  # whose single pictures are rows too; others leave them out
 EVERY_S = 3.0    # seconds between frames that --check reckons with, the default of FrameOptions
 SHOWN = 5        # names of a kind that --check prints
 LEVELS_DOWN = 4  # the folder given and lone folders below it in which a corpus is looked for
@@ -48,9 +60,9 @@ SPLITS = {"identity": "no person in two parts", "video": "neither people nor sou
 INNER = re.compile(r"(.+?)/(?:celeb-(?:real|synthesis)|original_sequences|manipulated_sequences)/", re.I)
 CLASS_INSIDE = re.compile(r"[a-z](?:real|fake)|(?:real|fake)[a-z]", re.I)
 KNOWN = ("Celeb-DF v1, v2 and ++ (Celeb-real, YouTube-real, Celeb-synthesis), FaceForensics++ (original_sequences, "
-         "manipulated_sequences), DFDC (metadata.json or labels.csv) and its preview (dataset.json), WildDeepfake, "
-         "folders called real and fake (of videos, frames of videos, or pictures), a CSV path,label, a zip or tar of "
-         "any of them")
+         "manipulated_sequences), DFDC (metadata.json or labels.csv) and its preview (dataset.json), FakeAVCeleb, "
+         "DF40, DeeperForensics, TalkingHeadBench, LAV-DF, ForgeryNet, UADFV, DFD, KoDF, WildDeepfake, folders called "
+         "real and fake (of videos, frames of videos, or pictures), a CSV path,label, a zip or tar of any of them")
 
 
 CORPUS_HELP = "folder of videos or pictures, a zip or tar of one, or a CSV path,label"
@@ -132,21 +144,26 @@ def _seen(path: Any) -> Found:
 
 def _by_layout(path: Any, media: dict[str, str], found: Found) -> Corpus:
     """The first layout that knows the names, here or below lone folders. media: name -> modality."""
-    names = sorted(name for name, modality in media.items() if modality == "video")
-    root, below, beside = path, names, found.side
-    for _ in range(LEVELS_DOWN if names else 0):
+    names = sorted(media)
+    videos = {name for name, modality in media.items() if modality == "video"}
+    root, start, beside = path, "", found.side
+    for _ in range(LEVELS_DOWN):
+        inside = [name[len(start):] for name in names]
         for layout in LAYOUTS:
-            if corpus := layout(below, beside, root.resolve().name):
+            taken = inside if layout in WITH_PICTURES or len(videos) == len(names) else [
+                name for name in inside if start + name in videos]
+            if taken and (corpus := layout(taken, beside, root.resolve().name)):
                 corpus.root = root
-                corpus.notes += left_out(len(media) - len(names), "no frames of a video", "picture")
-                _check_labelled(path, corpus, below)
+                for entry in corpus.rows:
+                    entry["modality"] = media.get(start + entry["video_id"], "video")
+                corpus.notes += left_out(len(names) - len(taken), "no frames of a video", "picture")
+                _check_labelled(path, corpus, taken)
                 return corpus
-        tops = {name.partition("/")[0] if "/" in name else "" for name in below}
+        tops = {name.partition("/")[0] if "/" in name else "" for name in inside}
         lone = tops.pop()
         if tops or not lone:
             break
-        root = root / lone
-        below = [name[len(lone) + 1:] for name in below]
+        root, start = root / lone, f"{start}{lone}/"
         beside = {name[len(lone) + 1:]: file for name, file in beside.items() if name.startswith(lone + "/")}
     if inner := sorted({match[1] for name in names if (match := INNER.match(name))}):
         raise CorpusError(f"{path} holds {' and '.join(inner)}: name one corpus at a time, CORPUS={path / inner[0]}")
