@@ -14,6 +14,7 @@ from collections import Counter
 from typing import Any
 
 from extract.layouts.base import FACE_FORENSICS, Corpus, Side, clip_stem, left_out, read_text, row, without_copies
+from extract.layouts.faceforensics_lists import person
 
 FAKES, REALS = "manipulated_videos", "source_videos"  # perhaps with _part_07 behind it
 PER_FOLDER = 1000  # fakes of each of the eleven kinds; by its README
@@ -49,8 +50,8 @@ def _row(name: str, fake: bool, official: dict[str, str]) -> dict[str, Any]:
         return row(name, 0, "DeeperForensics", target_id=_actor(name))
     places = [part for part in name.split("/")[1:-1] if part.lower() != "videos"]
     clip, actor = clip_stem(name).split("_")
-    real = f"{FACE_FORENSICS}/{clip}"
-    return row(name, 1, "DeeperForensics", places[-1] if places else "end_to_end", real, actor.upper(), real,
+    return row(name, 1, "DeeperForensics", places[-1] if places else "end_to_end",
+               f"{FACE_FORENSICS}/{person(clip)}", actor.upper(), f"{FACE_FORENSICS}/{clip}",
                official.get(clip_stem(name).lower(), ""))
 
 

@@ -15,6 +15,7 @@ from collections import Counter
 from typing import Any
 
 from extract.layouts.base import CELEB_DF, FACE_FORENSICS, Corpus, Side, clip_stem, left_out, row, without_copies
+from extract.layouts.faceforensics_lists import person
 
 METHODS = {name.lower(): name for name in (
     "fsgan faceswap simswap inswap blendface uniface mobileswap e4s facedancer deepfacelab "
@@ -69,4 +70,5 @@ def _row(name: str, method: str, domain: str) -> dict[str, Any]:
         return row(name, 1, "DF40", method)
     world, target, source = SOURCES[domain], match[1].lower(), (match[2] or "").lower()
     clip = target if domain == "ff" else f"{target}_{match[3]}"
-    return row(name, 1, "DF40", method, f"{world}/{target}", source and f"{world}/{source}", f"{world}/{clip}")
+    return row(name, 1, "DF40", method, f"{world}/{person(target)}", source and f"{world}/{person(source)}",
+               f"{world}/{clip}")

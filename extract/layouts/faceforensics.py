@@ -12,8 +12,8 @@ import re
 from collections import Counter
 from typing import Any
 
-from extract.layouts.base import Corpus, Side, clip_key, clip_stem, left_out, nameless, read_json, row, without_copies
-from pipeline.errors import CorpusError
+from extract.layouts.base import Corpus, Side, clip_key, clip_stem, left_out, nameless, row, without_copies
+from extract.layouts.faceforensics_lists import known_parts, official_parts, person, torn
 
 TOPS = ("original_sequences", "manipulated_sequences")
 COMPRESSIONS = ("raw", "c0", "c23", "c40")
@@ -32,7 +32,8 @@ def faceforensics(names: list[str], side: Side, folder: str = "") -> Corpus | No
     if not inside:
         return None
     kept, doubled = without_copies(inside)
-    official = _official_parts(side)
+    listed = official_parts(side)
+    official = listed or known_parts()
     spelled = {clip_key(name): name for name in kept}
     rows, counts, seen = [], Counter[str](), set()
     for name in kept:
@@ -47,10 +48,11 @@ def faceforensics(names: list[str], side: Side, folder: str = "") -> Corpus | No
     order = {kind: i for i, kind in enumerate(EXPECTED)}
     found = dict(sorted(counts.items(), key=lambda item: (order.get(item[0].split()[0], len(order)), item[0])))
     notes = left_out(len(names) - len(inside), "outside original_sequences and manipulated_sequences")
+    notes += torn(official, seen)
     return Corpus("FaceForensics++", "FaceForensics++", rows, found,
                   {kind: EXPECTED[kind.split()[0]] for kind in found if kind.split()[0] in EXPECTED},
-                  (sum(stem in seen for stem in official), len(official)),
-                  [stem for stem in official if stem not in seen], doubled, notes + nameless(rows), clip_s=17.0)
+                  (sum(stem in seen for stem in listed), len(listed)),
+                  [stem for stem in listed if stem not in seen], doubled, notes + nameless(rows), clip_s=17.0)
 
 
 def _row(name: str, spelled: dict[str, str]) -> dict[str, Any]:
@@ -71,23 +73,5 @@ def _row(name: str, spelled: dict[str, str]) -> dict[str, Any]:
         place = ["original_sequences", "actors" if scene else "youtube", *parts[2:-1]]
         original = "/".join([*place, clip + last[len(stem):]])
         original = spelled.get(clip_key(original), original)
-    return row(name, int(fake), "FaceForensics++", method, prefix + target, source and prefix + source, original)
-
-
-def _official_parts(side: Side) -> dict[str, str]:
-    """Stem of a clip -> part, from the official lists of pairs: (a, b) yields a, b, a_b and b_a."""
-    official: dict[str, str] = {}
-    for name in sorted(side):
-        part = name.lower().removeprefix("splits/").removesuffix(".json")
-        if name.lower() not in (f"splits/{part}.json", f"{part}.json") or part not in ("train", "val", "test"):
-            continue
-        pairs = read_json(side[name])
-        if not isinstance(pairs, list) or not all(
-                isinstance(p, list) and len(p) == 2 and all(isinstance(clip, str) for clip in p) for p in pairs):
-            raise CorpusError(f"{side[name]} is no official split of FaceForensics++: expected a list of pairs such as "
-                              '[["071", "054"]]')
-        for a, b in pairs:
-            for stem in (a, b, f"{a}_{b}", f"{b}_{a}"):
-                if official.setdefault(stem, part) != part:
-                    raise CorpusError(f"{side[name]}: clip {stem} is in {official[stem]} too: mend the splits")
-    return official
+    return row(name, int(fake), "FaceForensics++", method, prefix + person(target), source and prefix + person(source),
+               original)

@@ -13,6 +13,7 @@ from collections import Counter
 from typing import Any
 
 from extract.layouts.base import FACE_FORENSICS, Corpus, Side, clip_stem, left_out, row, without_copies
+from extract.layouts.faceforensics_lists import person
 from extract.layouts.labels import part_of
 from pipeline.errors import CorpusError
 
@@ -63,8 +64,8 @@ def _agrees(name: str) -> bool:
 
 def _real(name: str) -> dict[str, Any]:
     stem = clip_stem(name)
-    person = f"{FACE_FORENSICS}/{stem}" if re.fullmatch(r"\d{3}", stem) else f"CelebV-HQ/{stem}"
-    return row(name, 0, "TalkingHeadBench", target_id=person, official=part_of(name.rpartition("/")[0]))
+    known = f"{FACE_FORENSICS}/{person(stem)}" if re.fullmatch(r"\d{3}", stem) else f"CelebV-HQ/{stem}"
+    return row(name, 0, "TalkingHeadBench", target_id=known, official=part_of(name.rpartition("/")[0]))
 
 
 def _fake(name: str, reals: dict[str, str]) -> dict[str, Any]:
