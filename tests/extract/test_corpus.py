@@ -173,7 +173,8 @@ class TestFaceForensics:
         people = faceforensics_lists.people()
         videos = Counter(cells["person"] for cells in people.values() if cells["same"] == "video")
         assert len(videos) == 22 and sum(videos.values()) == 45 and 1000 - 45 + 22 == 977
-        assert [faceforensics_lists.person(clip) for clip in ("606", "343", "826", "000")] == ["605", "043", "179", "000"]
+        assert [faceforensics_lists.person(clip) for clip in ("606", "343", "826", "000")] == [
+            "605", "043", "179", "000"]
 
     def test_the_parts_tear_seven_videos_apart(self):
         parts = faceforensics_lists.known_parts()
