@@ -4,8 +4,8 @@
     python -m extract.corpus CORPUS --check                 only say what is there and what would be done
 
 No video is decoded. What lies in a folder is found by layouts/walk.py, which pictures are frames of one video by
-layouts/frames.py; layouts/celebdf.py, faceforensics.py, dfdc.py and class_folders.py know what the names mean,
-layouts/table.py reads a CSV of labels. A zip or tar is unpacked beside the index.
+layouts/frames.py; a module of layouts/ for each known corpus, and class_folders.py for any other, know what the names
+mean, layouts/table.py reads a CSV of labels. A zip or tar is unpacked beside the index.
 """
 from __future__ import annotations
 
@@ -26,19 +26,33 @@ from extract.layouts.archive import is_archive, listed, unpacked
 from extract.layouts.base import Corpus, counted, left_out, shown
 from extract.layouts.celebdf import celeb
 from extract.layouts.class_folders import DATASETS, class_folders
+from extract.layouts.deeperforensics import deeperforensics
+from extract.layouts.df40 import df40
+from extract.layouts.dfd import dfd
 from extract.layouts.dfdc import dfdc
 from extract.layouts.faceforensics import faceforensics
+from extract.layouts.fakeavceleb import fakeavceleb
+from extract.layouts.forgerynet import forgerynet
 from extract.layouts.frames import GROUPS, group_frames, notes_on
+from extract.layouts.kodf import kodf
 from extract.layouts.labels import is_no_face
+from extract.layouts.lavdf import lavdf
+from extract.layouts.several import joined
 from extract.layouts.table import read_labels
+from extract.layouts.talkingheadbench import talkingheadbench
+from extract.layouts.uadfv import uadfv
 from extract.layouts.walk import Found, walk
 from pipeline import stages
+from pipeline.corpora_list import is_corpora_list, read_corpora
 from pipeline.errors import CorpusError, command
 from pipeline.options import option
 from pipeline.storage import Remote, place
-from pipeline.tables import COPIES, INDEX, write_table
+from pipeline.tables import COPIES, DEMO_MARK, INDEX, write_table
 
-LAYOUTS = (celeb, faceforensics, dfdc)  # the first that knows the names wins; class_folders knows nearly any
+# The first that knows the names wins; class_folders knows nearly any.
+LAYOUTS = (celeb, faceforensics, dfdc, fakeavceleb, df40, deeperforensics, talkingheadbench, lavdf, forgerynet, uadfv,
+           dfd, kodf)
+WITH_PICTURES = (df40, forgerynet)  # whose single pictures are rows too; others leave them out
 EVERY_S = 3.0    # seconds between frames that --check reckons with, the default of FrameOptions
 SHOWN = 5        # names of a kind that --check prints
 LEVELS_DOWN = 4  # the folder given and lone folders below it in which a corpus is looked for
@@ -48,12 +62,13 @@ SPLITS = {"identity": "no person in two parts", "video": "neither people nor sou
 INNER = re.compile(r"(.+?)/(?:celeb-(?:real|synthesis)|original_sequences|manipulated_sequences)/", re.I)
 CLASS_INSIDE = re.compile(r"[a-z](?:real|fake)|(?:real|fake)[a-z]", re.I)
 KNOWN = ("Celeb-DF v1, v2 and ++ (Celeb-real, YouTube-real, Celeb-synthesis), FaceForensics++ (original_sequences, "
-         "manipulated_sequences), DFDC (metadata.json or labels.csv) and its preview (dataset.json), WildDeepfake, "
-         "folders called real and fake (of videos, frames of videos, or pictures), a CSV path,label, a zip or tar of "
-         "any of them")
+         "manipulated_sequences), DFDC (metadata.json or labels.csv) and its preview (dataset.json), FakeAVCeleb, "
+         "DF40, DeeperForensics, TalkingHeadBench, LAV-DF, ForgeryNet, UADFV, DFD, KoDF, WildDeepfake, folders called "
+         "real and fake (of videos, frames of videos, or pictures), a CSV path,label, a zip or tar of any of them")
 
 
-CORPUS_HELP = "folder of videos or pictures, a zip or tar of one, or a CSV path,label"
+CORPUS_HELP = ("folder of videos or pictures, a zip or tar of one, a CSV path,label, or a .txt with a folder and a "
+               "short name a line, to join corpora")
 GROUP_HELP = ("which pictures are the frames of one video: those of a folder, those whose names are alike before a "
               "number (name), or none; auto goes by their names")
 
@@ -66,23 +81,28 @@ class IndexOptions:
     group: str = option("auto", GROUP_HELP, GROUPS)
 
 
-def find_corpus(path: Any, unpack_below: Path | None = None, group: str = "auto", modality: str = "") -> Corpus:
+def find_corpus(path: Any, unpack_below: Path | None = None, group: str = "auto", modality: str = "",
+                links: Path | None = None) -> Corpus:
     """Recognise a corpus by its names and index it: its videos, or where it holds none its pictures.
 
     Pictures that are the frames of a video are one row together; other pictures are a row each. Pictures beside video
     files are left out.
 
     Args:
-        path: a folder, here or elsewhere (a storage.Remote), a CSV file with the columns path,label, or a zip or tar.
+        path: a folder, here or elsewhere (a storage.Remote), a CSV file with the columns path,label, a zip or tar, or
+            a list of such (pipeline.corpora_list).
             A folder one level too high is recognised too; Corpus.root says what the video_ids are relative to.
         unpack_below: folder that an archive is unpacked below; without one its names are only listed.
         group: which pictures are frames of one video, of layouts.frames.GROUPS.
         modality: "image" looks at pictures alone, even beside videos.
+        links: folder that becomes the root of a list of corpora, with a link to each; without one its root is the list.
 
     Raises CorpusError when there is nothing of the kind, no layout fits, most of it cannot be labelled, or the corpus
     contradicts its own lists.
     """
     path = place(path)
+    if is_corpora_list(path):
+        return _several(path, unpack_below, group, modality, links)
     if is_archive(path) and unpack_below:
         path = unpacked(path, unpack_below)
     if not isinstance(path, Remote) and path.is_file() and not is_archive(path):
@@ -119,6 +139,36 @@ def find_corpus(path: Any, unpack_below: Path | None = None, group: str = "auto"
     return corpus
 
 
+def _several(path: Path, unpack_below: Path | None, group: str, modality: str, links: Path | None) -> Corpus:
+    """The corpora of a list as one, and below `links` a link to each by its short name."""
+    found = dict[str, Corpus]()
+    for name, member in read_corpora(path).items():
+        if is_corpora_list(member):
+            raise CorpusError(f"{path} names {member}, another list: name the corpora themselves")
+        found[name] = find_corpus(member, unpack_below / name if unpack_below else None, group, modality)
+    demo = any(corpus.dataset == "demo" for corpus in found.values())
+    roots = {name: corpus.root.resolve() for name, corpus in found.items()}
+    corpus = joined(found)
+    corpus.root = path
+    if links:
+        corpus.root = links
+        _link(links, roots, demo)
+    return corpus
+
+
+def _link(folder: Path, roots: dict[str, Path], demo: bool) -> None:
+    """Make a folder of links to these roots and nothing else. demo: whether one of them is a drawn corpus."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        if not old.is_symlink() and old.name != DEMO_MARK:
+            raise CorpusError(f"{old} is in the way: {folder} keeps the links to the corpora; name another OUT=")
+        old.unlink()
+    for name, root in roots.items():
+        (folder / name).symlink_to(root, target_is_directory=True)
+    if demo:
+        (folder / DEMO_MARK).touch()
+
+
 def _seen(path: Any) -> Found:
     """What a folder, wherever it is, or an archive holds."""
     if not isinstance(path, Remote):
@@ -132,21 +182,26 @@ def _seen(path: Any) -> Found:
 
 def _by_layout(path: Any, media: dict[str, str], found: Found) -> Corpus:
     """The first layout that knows the names, here or below lone folders. media: name -> modality."""
-    names = sorted(name for name, modality in media.items() if modality == "video")
-    root, below, beside = path, names, found.side
-    for _ in range(LEVELS_DOWN if names else 0):
+    names = sorted(media)
+    videos = {name for name, modality in media.items() if modality == "video"}
+    root, start, beside = path, "", found.side
+    for _ in range(LEVELS_DOWN):
+        inside = [name[len(start):] for name in names]
         for layout in LAYOUTS:
-            if corpus := layout(below, beside, root.resolve().name):
+            taken = inside if layout in WITH_PICTURES or len(videos) == len(names) else [
+                name for name in inside if start + name in videos]
+            if taken and (corpus := layout(taken, beside, root.resolve().name)):
                 corpus.root = root
-                corpus.notes += left_out(len(media) - len(names), "no frames of a video", "picture")
-                _check_labelled(path, corpus, below)
+                for entry in corpus.rows:
+                    entry["modality"] = media.get(start + entry["video_id"], "video")
+                corpus.notes += left_out(len(names) - len(taken), "no frames of a video", "picture")
+                _check_labelled(path, corpus, taken)
                 return corpus
-        tops = {name.partition("/")[0] if "/" in name else "" for name in below}
+        tops = {name.partition("/")[0] if "/" in name else "" for name in inside}
         lone = tops.pop()
         if tops or not lone:
             break
-        root = root / lone
-        below = [name[len(lone) + 1:] for name in below]
+        root, start = root / lone, f"{start}{lone}/"
         beside = {name[len(lone) + 1:]: file for name, file in beside.items() if name.startswith(lone + "/")}
     if inner := sorted({match[1] for name in names if (match := INNER.match(name))}):
         raise CorpusError(f"{path} holds {' and '.join(inner)}: name one corpus at a time, CORPUS={path / inner[0]}")
@@ -267,6 +322,11 @@ def given_parts(rows: list[dict]) -> bool:
             and {entry["dataset"] for entry in rows} <= DATASETS.keys())
 
 
+def links_beside(index: Any) -> Path | None:
+    """Return the folder of links to the corpora of a list, beside the index made from it."""
+    return None if isinstance(index, Remote) else index.parent / "corpora"
+
+
 def beside(index: Any) -> Path | None:
     """Return where an archive is unpacked: beside the index made from it."""
     return None if isinstance(index, Remote) else index.parent / "corpus"
@@ -278,7 +338,9 @@ def _index(work: stages.Work) -> None:
         raise CorpusError("corpus path unknown; pass CORPUS=folder (a folder of videos or pictures, a zip or tar, or a "
                           "CSV path,label)")
     out = work.out / "index.csv"
-    corpus = find_corpus(work.values["corpus"], beside(out), work.values["group"])
+    corpus = find_corpus(work.values["corpus"], beside(out), work.values["group"], links=links_beside(out))
+    if corpus.dataset == "corpora" and not corpus.root.is_dir():
+        raise CorpusError("a list of corpora needs an OUT on this machine, where it keeps links to them")
     same = same_content(corpus)
     print("\n".join(describe(corpus)))
     if same or (work.out / "copies.csv").is_file():
@@ -303,6 +365,8 @@ def main(argv: list[str] | None = None) -> int | None:
     parser.add_argument("--check", action="store_true", help="only say what is there; nothing is written")
     arguments = parser.parse_args(argv)
     corpus = find_corpus(arguments.corpus, group=arguments.group)
+    if corpus.dataset == "corpora":
+        corpus.notes.append("files with the same content in several corpora are looked for by make index")
     same_content(corpus)
     print("\n".join([*describe(corpus), *plan(corpus)]))
     return None

@@ -130,7 +130,7 @@ def _options(root: Path, index, frames: FrameOptions, faces: FaceOptions, earlie
     known = earlier / "options.json" if earlier else None
     demo = json.loads(known.read_bytes())["demo"] if known is not None and known.is_file() else False
     return {"frames": as_record(frames), "faces": as_record(faces), "crop": faces.crop,
-            "dataset": next(iter(index["dataset"]), ""), "demo": bool(demo or (root / DEMO_MARK).exists())}
+            "dataset": ", ".join(sorted(set(index["dataset"]))), "demo": bool(demo or (root / DEMO_MARK).exists())}
 
 
 def _workers(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions, run: RunOptions, n_todo: int,

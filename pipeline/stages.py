@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Sequence, TypeVar
 
+from pipeline.corpora_list import is_corpora_list, read_corpora
 from pipeline.errors import OptionsError, TableError
 from pipeline.options import add_flags, as_record, from_values
 from pipeline.run_record import RECORD, RunRecord, column, is_record, locked, look, same, say, stamps, timestamp
@@ -419,6 +420,10 @@ def _corpus(path: str | None, out: Any, before: Any) -> Any:
     corpus = place(path)
     if isinstance(corpus, Remote):
         return {"sha256": hashlib.sha256("\n".join(sorted(corpus.files())).encode()).hexdigest()}
+    if is_corpora_list(corpus):
+        members = [_corpus(str(member), out, None) for member in read_corpora(corpus).values()]
+        looks = [(look(corpus) or {"sha256": ""})["sha256"], *(str((member or {}).get("sha256")) for member in members)]
+        return {"sha256": hashlib.sha256("\n".join(looks).encode()).hexdigest()}
     if corpus.is_file():
         found = look(corpus, before)
         if corpus.suffix.lower() == ".csv" and found:

@@ -51,7 +51,8 @@ RUN_ELSEWHERE = {
     "serve": "tests/serve", "demo": "minutes", "docs-pictures": "minutes, Chromium",
     "bench-quality": "needs real clips", "calibrate": "tests/classify",
     "export": "tests/classify/test_export.py", "setup-small": "installs",
-    "detector": "hours", "setup": "installs", "test": "runs this", "test-fast": "runs this", "lint": "CI", "help": "tests/test_makefile.py"}
+    "detector": "hours", "setup": "installs", "test": "runs this", "test-fast": "runs this",
+    "lint": "CI", "help": "tests/test_makefile.py"}
 MISSPELLED = {"make train EPOCH=5", "EPOCH=5"}  # that the docs give as examples of what is refused
 ENVIRONMENT = {"RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "AWS_ENDPOINT_URL", "OPTION"}
 RULED_OUT = ("told", "hangs on", "of our own", "where there is one", "worn", "comes and goes", "as of", "what a ",

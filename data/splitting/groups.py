@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from typing import Any, Iterable
 
-FF_COMPRESSION = re.compile(r"^((?:original|manipulated)_sequences/[^/]+/)(?:raw|c0|c23|c40)/", re.I)
+FF_COMPRESSION = re.compile(r"((?:^|/)(?:original|manipulated)_sequences/[^/]+/)(?:raw|c0|c23|c40)/", re.I)
 
 Row = dict[str, Any]       # of tables.INDEX
 Pair = tuple[str, str]     # the ends of a clip

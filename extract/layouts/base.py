@@ -5,8 +5,8 @@ names: the videos relative to the root, with /: files, or what names the frames 
 relative path -> Path of the .txt, .json and .csv files that lie there, of which a layout reads only those it knows.
 folder: name of the root, a weak hint.
 
-The layouts of known corpora are in celebdf.py, faceforensics.py and dfdc.py; class_folders.py knows folders called real
-and fake. None knows whether a file can be decoded, nor whether two files have the same content.
+Each known corpus has a module; class_folders.py knows folders called real and fake, several.py joins corpora. None
+knows whether a file can be decoded, nor whether two files have the same content.
 """
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ from extract.decoding.kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, suffix_of
 from pipeline.errors import CorpusError
 
 Side = dict[str, Path]
+
+# Corpora that others were made from. A person of theirs is written FACE_FORENSICS/000 there, and so is a clip.
+FACE_FORENSICS, CELEB_DF = "FaceForensics++", "Celeb-DF"
 
 
 @dataclass

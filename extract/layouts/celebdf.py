@@ -3,9 +3,11 @@
     Celeb-real/id0_0003.mp4              clip 3 of person 0
     YouTube-real/00170.mp4               a clip of somebody who is in no other clip
     Celeb-synthesis/id0_id16_0003.mp4    clip 3 of person 0 with the face of person 16; ++ sorts these by method
+    Celeb-synthesis/TalkingFace/FLOAT/id0_0003_test_id08701_aaa.mp4     the same clip, moved by a clip of VoxCeleb2
 
-Names do not tell v1 from a subset of v2, which goes by v2 then. Lists and disks differ in case, suffix and a `videos/`
-more or less, so clips are compared by `clip_key`. The corpus that data.demo.make draws is laid out like this too.
+Who moves a talking face is not seen in it, nor in any other clip, so nobody is tied to it. Names do not tell v1 from a
+subset of v2, which goes by v2 then. Lists and disks differ in case, suffix and a `videos/` more or less, so clips are
+compared by `clip_key`. The corpus that data.demo.make draws is laid out like this too.
 """
 from __future__ import annotations
 
@@ -35,13 +37,14 @@ KINDS = {
     # Clips per folder: the README files of yuezunli/celeb-deepfakeforensics; v2 counted in the full list of names.
     "Celeb-DF-v1": ("Celeb-DF v1", {"Celeb-real": 158, "YouTube-real": 250, "Celeb-synthesis": 795}),
     "Celeb-DF-v2": ("Celeb-DF v2", {"Celeb-real": 590, "YouTube-real": 300, "Celeb-synthesis": 5639}),
-    "Celeb-DF++": ("Celeb-DF++", {"Celeb-real": 590, "YouTube-real": 300, "methods": 22}),
+    "Celeb-DF++": ("Celeb-DF++", {"Celeb-real": 590, "YouTube-real": 300, "methods": 22, "FaceSwap": 8,
+                                  "FaceReenact": 7, "TalkingFace": 7}),
     "demo": ("demo corpus (drawn, in the layout of Celeb-DF)", {}),
 }
 LIST = "list_of_testing_videos.txt"  # compared in lower case
 V2_LIST_LINES = 518
 V1_PEOPLE = 13
-METHOD_KINDS = frozenset(("faceswap", "facereenact", "talkingface"))  # folders that only ++ has
+METHOD_KINDS = {"faceswap": "FaceSwap", "facereenact": "FaceReenact", "talkingface": "TalkingFace"}  # of ++
 REAL = re.compile(r"(id\d+)_\d+$", re.I)
 FAKE = re.compile(r"(id\d+)_(id\d+)_(\d+)$", re.I)
 FAKE_PP = re.compile(r"(id\d+)_(?:(id\d+)_)?(\d+)(?:_.*)?$", re.I)  # talking faces may have no second person
@@ -72,7 +75,12 @@ def celeb(names: list[str], side: Side, folder: str = "") -> Corpus | None:
     found = Counter(map(_folder, kept))
     counts = {kind: found[kind] for kind in FOLDERS.values()}
     if dataset == "Celeb-DF++":
-        counts["methods"] = len({entry["method"] for entry in rows if entry["label"]})
+        methods = {entry["method"] for entry in rows if entry["label"]}
+        counts["methods"] = len(methods)
+        of_kind = Counter(METHOD_KINDS.get(method.split("/")[0].lower(), "") for method in methods)
+        counts.update({kind: of_kind[kind] for kind in METHOD_KINDS.values()})
+        if odd := of_kind[""]:
+            notes.append(f"{odd:,} folders of fakes lie below none of {', '.join(METHOD_KINDS.values())}")
     notes += left_out(len(names) - len(inside), "outside the three folders of Celeb-DF") + nameless(rows)
     return Corpus(title, dataset, rows, counts, expected, (sum(key in here for key in listed), len(listed)),
                   [name for key, (name, _) in listed.items() if key not in here], doubled, notes,

@@ -16,7 +16,7 @@ import functools
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 from extract.layouts.base import (
     Corpus,
@@ -29,11 +29,12 @@ from extract.layouts.base import (
     read_json,
     read_text,
     row,
+    word,
 )
 from pipeline.errors import CorpusError
 
 PEOPLE = Path(__file__).with_name("dfdc_people.csv")
-EXPECTED = {"training parts": 50, "train_sample_videos": 400}  # as on Kaggle
+EXPECTED = {"training parts": 50, "train_sample_videos": 400, "test real": 2500, "test fake": 2500}  # as on Kaggle
 PREVIEW_HAS = {"real": 1131, "fake": 4119}  # by its README
 PARTS = {"train": "train", "val": "val", "validation": "val", "test": "test"}  # as metadata.json may spell them
 
@@ -53,14 +54,17 @@ def dfdc(names: list[str], side: Side, folder: str = "") -> Corpus | None:
     rows, missing = dict[str, dict[str, Any]](), list[str]()  # rows: by video_id
     for file, content in metadata.items():
         _read_metadata(content, side[file], _beside(file), here, rows, missing)
+    trained = len(rows)
     for file in tables:
         _read_labels(side[file], _beside(file), here, rows, missing)
     if not rows:
         return None
-    places = Counter((name.rpartition("/")[0] or folder).rpartition("/")[2] for name in rows)
+    test = Counter(f"test {word(entry['label'])}" for entry in list(rows.values())[trained:])
+    places = Counter((name.rpartition("/")[0] or folder).rpartition("/")[2] for name in list(rows)[:trained])
     parts = [place for place in places if re.fullmatch(r"dfdc_train_part_\d+", place)]
     found = {"training parts": len(parts), "videos of training parts": sum(places[part] for part in parts),
-             **{place: n for place, n in sorted(places.items()) if place not in parts}}
+             **{place: n for place, n in sorted(places.items()) if place not in parts},
+             "test real": test["test real"], "test fake": test["test fake"]}
     known = [row["target_id"] for row in rows.values() if row["target_id"]]
     notes = left_out(len(names) - len(rows), "without a label in metadata.json or labels.csv")
     if known:
@@ -92,18 +96,24 @@ def _is_dfdc(content: Any) -> bool:
                                              for entry in content.values())
 
 
+def _labelled(content: dict, path: Path, place: str, here: dict[str, str], missing: list[str]
+              ) -> Iterator[tuple[str, str, bool, dict]]:
+    """Yield (file as written, its name here, whether it is fake, its entry) of a metadata.json or dataset.json; what is
+    not here goes to `missing`. Raises CorpusError at a label that is neither real nor fake."""
+    for file, entry in sorted(content.items()):
+        label = str(entry.get("label", "")) if isinstance(entry, dict) else ""
+        if label.lower() not in ("real", "fake"):
+            raise CorpusError(f"{path}: the label of {file} is {label or 'missing'!r}, expected real or fake")
+        if name := here.get(clip_key(place + file, nested=False), ""):
+            yield file, name, label.lower() == "fake", entry
+        else:
+            missing.append(place + file)
+
+
 def _read_metadata(content: dict, path: Path, place: str, here: dict[str, str], rows: dict[str, dict],
                    missing: list[str]) -> None:
-    for file, entry in sorted(content.items()):
-        label = str(entry.get("label", "")).upper() if isinstance(entry, dict) else ""
-        if label not in ("REAL", "FAKE"):
-            raise CorpusError(f"{path}: the label of {file} is {label or 'missing'!r}, expected REAL or FAKE")
-        name = here.get(clip_key(place + file, nested=False), "")
-        if not name:
-            missing.append(place + file)
-            continue
-        fake, original = label == "FAKE", entry.get("original")
-        if original := place + original if fake and original else "":
+    for file, name, fake, entry in _labelled(content, path, place, here, missing):
+        if original := place + entry["original"] if fake and entry.get("original") else "":
             original = here.get(clip_key(original, nested=False), original)
         rows[name] = row(name, int(fake), "DFDC", "DFDC" if fake else "",
                          people().get(clip_stem(original or file), ""), original=original,
@@ -122,15 +132,8 @@ def _preview(names: list[str], side: Side, previews: dict[str, dict]) -> Corpus 
     rows, missing = dict[str, dict[str, Any]](), list[str]()
     for file, content in previews.items():
         place = _beside(file)
-        for path, entry in sorted(content.items()):
-            label = str(entry.get("label", "")).lower() if isinstance(entry, dict) else ""
-            if label not in ("real", "fake"):
-                raise CorpusError(f"{side[file]}: the label of {path} is {label or 'missing'!r}, expected real or fake")
-            name = here.get(clip_key(place + path, nested=False), "")
-            if not name:
-                missing.append(place + path)
-                continue
-            fake, original = label == "fake", ""
+        for path, name, fake, entry in _labelled(content, side[file], place, here, missing):
+            original = ""
             filmed, donor = (str(entry.get(key) or "") for key in ("target_id", "swapped_id"))
             if fake and filmed:
                 last = name.rpartition("/")[2].removeprefix(donor + "_")

@@ -13,8 +13,8 @@ import re
 from collections import Counter
 from typing import Any
 
-from extract.layouts.base import Corpus, Side, clip_key, clip_stem, left_out, nameless, read_json, row, without_copies
-from pipeline.errors import CorpusError
+from extract.layouts.base import Corpus, Side, clip_key, clip_stem, left_out, nameless, row, without_copies
+from extract.layouts.faceforensics_lists import known_parts, official_parts, person, torn
 
 TOPS = ("original_sequences", "manipulated_sequences")
 COMPRESSIONS = ("raw", "c0", "c23", "c40")
@@ -37,7 +37,8 @@ def faceforensics(names: list[str], side: Side, folder: str = "") -> Corpus | No
     if not inside:
         return None
     kept, doubled = without_copies(inside)
-    official = _official_parts(side)
+    listed = official_parts(side)
+    official = listed or known_parts()
     spelled = {clip_key(name): name for name in kept}
     rows, counts, seen = [], Counter[str](), set()
     for name in kept:
@@ -55,10 +56,11 @@ def faceforensics(names: list[str], side: Side, folder: str = "") -> Corpus | No
     found = dict(sorted(counts.items(), key=lambda item: (order.get(item[0].split()[0], len(order)), item[0])))
     where = "the folders of reals and of methods" if by_method else "original_sequences and manipulated_sequences"
     notes = left_out(len(names) - len(inside), f"outside {where}")
+    notes += torn(official, seen)
     return Corpus("FaceForensics++", "FaceForensics++", rows, found,
                   {kind: EXPECTED[kind.split()[0]] for kind in found if kind.split()[0] in EXPECTED},
-                  (sum(stem in seen for stem in official), len(official)),
-                  [stem for stem in official if stem not in seen], doubled, notes + nameless(rows), clip_s=17.0)
+                  (sum(stem in seen for stem in listed), len(listed)),
+                  [stem for stem in listed if stem not in seen], doubled, notes + nameless(rows), clip_s=17.0)
 
 
 def _top(name: str) -> str:
@@ -93,23 +95,5 @@ def _row(name: str, spelled: dict[str, str]) -> dict[str, Any]:
         tops = [[top] for top in REALS] if by_method else [["original_sequences", "actors" if scene else "youtube"]]
         places = ["/".join([*top, *parts[1 if by_method else 2:-1], clip + last[len(stem):]]) for top in tops]
         original = next((spelled[clip_key(place)] for place in places if clip_key(place) in spelled), places[0])
-    return row(name, int(fake), "FaceForensics++", method, prefix + target, source and prefix + source, original)
-
-
-def _official_parts(side: Side) -> dict[str, str]:
-    """Stem of a clip -> part, from the official lists of pairs: (a, b) yields a, b, a_b and b_a."""
-    official: dict[str, str] = {}
-    for name in sorted(side):
-        part = name.lower().removeprefix("splits/").removesuffix(".json")
-        if name.lower() not in (f"splits/{part}.json", f"{part}.json") or part not in ("train", "val", "test"):
-            continue
-        pairs = read_json(side[name])
-        if not isinstance(pairs, list) or not all(
-                isinstance(p, list) and len(p) == 2 and all(isinstance(clip, str) for clip in p) for p in pairs):
-            raise CorpusError(f"{side[name]} is no official split of FaceForensics++: expected a list of pairs such as "
-                              '[["071", "054"]]')
-        for a, b in pairs:
-            for stem in (a, b, f"{a}_{b}", f"{b}_{a}"):
-                if official.setdefault(stem, part) != part:
-                    raise CorpusError(f"{side[name]}: clip {stem} is in {official[stem]} too: mend the splits")
-    return official
+    return row(name, int(fake), "FaceForensics++", method, prefix + person(target), source and prefix + person(source),
+               original)

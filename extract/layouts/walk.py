@@ -23,7 +23,8 @@ SIDE_SUFFIXES = frozenset((".txt", ".json", ".csv"))  # lists and metadata that 
 SKIPPED = frozenset(("__macosx", "thumbs", "thumbnails", "@eadir", "$recycle.bin", "system volume information",
                      "lost+found"))
 # What the stages write directly into OUT, where OUT is the corpus itself.
-OWN = frozenset(("faces", "scores", "model", "report", "compare", "packed", "corpus", "others", "augment.png"))
+OWN = frozenset(("faces", "scores", "model", "report", "compare", "packed", "corpus", "corpora", "others",
+                 "augment.png"))
 OWN_INDEX = ",".join(list(INDEX)[:3]).encode() + b","
 
 

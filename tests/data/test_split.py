@@ -56,6 +56,36 @@ def celeb_v2(shared):
     return pd.DataFrame(celeb(names, {LIST: shared("corpus", "Celeb-DF-v2", LIST)}).rows)
 
 
+@pytest.fixture(scope="module")
+def whole_faceforensics():
+    """The index of all of FaceForensics++ that has a list: 1,000 reals and five fakes of each."""
+    from extract.layouts.faceforensics_lists import known_parts
+
+    names = [f"original_sequences/youtube/c23/videos/{i:03d}.mp4" for i in range(1000)]
+    names += [f"manipulated_sequences/{method}/c23/videos/{stem}.mp4" for stem in known_parts() if "_" in stem
+              for method in ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter")]
+    return pd.DataFrame(faceforensics(names, {}).rows)
+
+
+class TestFaceForensics:
+    def test_the_official_parts_share_the_people_of_seven_videos(self, whole_faceforensics):
+        split = split_corpus(whole_faceforensics, SplitOptions(rule="official"))
+        reals = split.rows[split.rows["label"] == 0]
+        assert reals["part"].value_counts().to_dict() == {"train": 720, "val": 140, "test": 140}
+        shared = split.audit["shared"]
+        assert shared["test/train+val"]["identities_shared"] == 2 and shared["val/train"]["identities_shared"] == 5
+        assert any("2 of 139 people of the test part are there too" in line for line in split.audit["warnings"])
+        assert shared["test/train+val"]["original_there"] == shared["test/train+val"]["source_videos_shared"] == 0
+
+    def test_the_identity_rule_shares_nobody_and_drops_nothing(self, whole_faceforensics):
+        split = split_corpus(whole_faceforensics, SplitOptions(rule="identity"))
+        assert nothing_shared(split) and not split.audit["dropped"]
+        part_of = parts_of(split)
+        for pair in ("605 606", "755 756", "954 955", "043 343", "179 826"):
+            a, b = (part_of[f"original_sequences/youtube/c23/videos/{clip}.mp4"] for clip in pair.split())
+            assert a == b
+
+
 class TestCelebDfV2:
     def test_by_default_val_is_one_component_test_another_and_nothing_is_dropped(self, celeb_v2):
         split = split_corpus(celeb_v2)

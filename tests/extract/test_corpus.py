@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 
 import pytest
 
 from extract.corpus import find_corpus, grouping, main
-from extract.layouts import dfdc
+from extract.layouts import dfdc, faceforensics, faceforensics_lists
 from extract.layouts.celebdf import celeb
 from pipeline.errors import CorpusError
 from pipeline.tables import INDEX, read_table
@@ -177,6 +178,26 @@ class TestFaceForensics:
         assert {row["video_id"]: (row["label"], row["method"], row["target_id"]) for row in corpus.rows} == {
             "original/ann.mp4": (0, "", ""), "Face2Face/ann_bob.mp4": (1, "Face2Face", ""),
             "neural-textures/x.mp4": (1, "neural-textures", "")}
+
+    def test_the_authors_lists_are_known_where_they_do_not_lie_there(self, tmp_path):
+        corpus = find_corpus(plant(tmp_path, self.FAKE, self.REAL))
+        assert {row["official"] for row in corpus.rows} == {"test"} and corpus.listed == (0, 0) and not corpus.missing
+
+    def test_sequences_of_one_video_and_clips_of_one_person_are_one_person(self):
+        people = faceforensics_lists.people()
+        videos = Counter(cells["person"] for cells in people.values() if cells["same"] == "video")
+        assert len(videos) == 22 and sum(videos.values()) == 45 and 1000 - 45 + 22 == 977
+        assert [faceforensics_lists.person(clip) for clip in ("606", "343", "826", "000")] == [
+            "605", "043", "179", "000"]
+
+    def test_the_parts_tear_seven_videos_apart(self):
+        parts = faceforensics_lists.known_parts()
+        assert Counter(part for clip, part in parts.items() if "_" not in clip) == {"train": 720, "val": 140,
+                                                                                    "test": 140}
+        names = [f"original_sequences/youtube/c23/videos/{i:03d}.mp4" for i in range(1000)]
+        note = next(note for note in faceforensics.faceforensics(names, {}).notes if "official parts" in note)
+        assert note == ("24 people are in several clips; the official parts put 7 of them into two parts: 605/606, "
+                        "639/640, 755/756, 837/838, 875/876, 954/955, 982/983")
 
     def test_the_shared_clips_are_recognised(self, shared):
         corpus = find_corpus(shared("checks", "ffpp-c40"))

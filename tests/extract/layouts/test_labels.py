@@ -91,12 +91,12 @@ def test_what_cannot_be_labelled_is_named_and_counted(tmp_path):
 
 
 def test_it_is_an_error_when_it_is_most_of_the_corpus(tmp_path):
-    names = [f"{kind}-FakeAudio/African/men/id{n}/0.mp4" for kind in ("FakeVideo", "RealVideo") for n in range(4)]
-    with pytest.raises(CorpusError, match="8 of 10 videos cannot be labelled .4 in FakeVideo-FakeAudio/, 4 in Real"):
+    names = [f"{kind}-FakeAudio/African/men/id{n}/0.mp4" for kind in ("FakeTake", "RealTake") for n in range(4)]
+    with pytest.raises(CorpusError, match="8 of 10 videos cannot be labelled .4 in FakeTake-FakeAudio/, 4 in Real"):
         find_corpus(plant(tmp_path / "a", *names, "real/a.mp4", "fake/b.mp4"))
     with pytest.raises(CorpusError, match="2 of 4 videos cannot be labelled .2 in altered/., only 2 can"):
         find_corpus(plant(tmp_path / "c", "original/a.mp4", "original/b.mp4", "altered/c.mp4", "altered/d.mp4"))
-    with pytest.raises(CorpusError, match="FakeVideo-FakeAudio/ has none: words end at what is no letter"):
+    with pytest.raises(CorpusError, match="FakeTake-FakeAudio/ has none: words end at what is no letter"):
         find_corpus(plant(tmp_path / "b", *names))
 
 
