@@ -26,6 +26,7 @@ from extract.layouts.archive import is_archive, listed, unpacked
 from extract.layouts.base import Corpus, counted, left_out, shown
 from extract.layouts.celebdf import celeb
 from extract.layouts.class_folders import DATASETS, class_folders
+from extract.layouts.deepfakebench import deepfakebench
 from extract.layouts.dfdc import dfdc
 from extract.layouts.faceforensics import faceforensics
 from extract.layouts.frames import GROUPS, group_frames, notes_on
@@ -38,7 +39,8 @@ from pipeline.options import option
 from pipeline.storage import Remote, place
 from pipeline.tables import COPIES, INDEX, write_table
 
-LAYOUTS = (celeb, faceforensics, dfdc)  # the first that knows the names wins; class_folders knows nearly any
+# The first that knows the names wins; class_folders knows nearly any.
+LAYOUTS = (deepfakebench, celeb, faceforensics, dfdc)
 EVERY_S = 3.0    # seconds between frames that --check reckons with, the default of FrameOptions
 SHOWN = 5        # names of a kind that --check prints
 LEVELS_DOWN = 4  # the folder given and lone folders below it in which a corpus is looked for
@@ -49,6 +51,7 @@ INNER = re.compile(r"(.+?)/(?:celeb-(?:real|synthesis)|original_sequences|manipu
 CLASS_INSIDE = re.compile(r"[a-z](?:real|fake)|(?:real|fake)[a-z]", re.I)
 KNOWN = ("Celeb-DF v1, v2 and ++ (Celeb-real, YouTube-real, Celeb-synthesis), FaceForensics++ (original_sequences, "
          "manipulated_sequences), DFDC (metadata.json or labels.csv) and its preview (dataset.json), WildDeepfake, "
+         "a tree of DeepfakeBench (dataset_json), "
          "folders called real and fake (of videos, frames of videos, or pictures), a CSV path,label, a zip or tar of "
          "any of them")
 
