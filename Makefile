@@ -7,7 +7,7 @@ GOALS := $(MAKECMDGOALS)
 export GOALS DEEPFAKE_SHARED
 RUN = @$(VENV)/bin/python -W ignore -m pipeline
 
-.PHONY: help setup setup-small check index extract split train score report options plan restore augment-sheet compare ensemble export demo docs-pictures detector calibrate bench-quality bench-extract bench-judge bench-train bench-serve soak serve test test-fast lint
+.PHONY: help setup setup-small check index extract split train score report options plan restore augment-sheet compare ensemble export export-deepfakebench demo docs-pictures detector calibrate bench-quality bench-extract bench-judge bench-train bench-serve soak serve test test-fast lint
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -55,7 +55,7 @@ extract: $(call READY,setup) ## sample frames, find faces, store square crops (r
 split: setup ## divide the videos 80/20 by person, source or video, and print the audit (SPLIT=file.csv SPLIT_SEED=1)
 train: setup ## train a network on the training crops (RESUME=1 goes on with a killed run; FRAMEWORK=tensorflow)
 score: setup ## score the held-out videos (MODEL=file: with a model from elsewhere)
-report: setup ## metrics, figures and one page, sheets of the worst false calls (SHEETS=8 ROBUST=1 AGAINST=folder MODEL=file)
+report: setup ## metrics, figures and one page, sheets of the worst false calls (SHEETS=8 ROBUST=1 AGAINST=folder MODEL=file SCORES=file.csv)
 options: $(call READY,setup) ## what the run OUT remembers, and the default of everything else
 plan: $(call READY,setup) ## what each stage would do now and why, with an estimate of time and disk; nothing is done
 restore: setup ## bring a replaced model back: MODEL_ID=, a folder of OUT/model/replaced
@@ -63,6 +63,7 @@ augment-sheet: setup ## draw what training with these options sees of some crops
 compare: setup ## train RECIPES="baseline two-phase" (LR=, EPOCHS=, BATCH= may be lists), one table and figure
 ensemble: setup ## checkpoints of one split that judge together: MODELS="a.safetensors b.safetensors"
 export: setup ## the model of OUT (or MODEL=file) as an .onnx file, which is judged without torch (BITS=16)
+export-deepfakebench: setup ## crops, labels and split of OUT as DeepfakeBench's trainers read them: TO=folder
 demo: setup ## draw a small corpus of people who do not exist, run everything on it, judge two clips (2 minutes)
 docs-pictures: demo ## make the pictures of docs/ from the demo run (Chromium for two of the four)
 detector: setup ## make the shipped detector again from DFDC=folder PHOTOS="folders" CROPS="tables" (SOURCES=folder: more reals that choose the band; hours on a CPU)
@@ -76,7 +77,7 @@ bench-serve: $(call READY,setup-small) ## what serving costs: start, a warm CLIP
 serve: setup ## the page and the API on http://127.0.0.1:8000 (MODEL=file PORT=; HOST= that others reach needs TOKEN=)
 
 check index extract split train score report options plan \
-  restore augment-sheet compare ensemble export demo docs-pictures detector calibrate \
+  restore augment-sheet compare ensemble export export-deepfakebench demo docs-pictures detector calibrate \
   bench-quality bench-extract bench-judge bench-train bench-serve soak serve:
 	$(RUN) $@
 

@@ -30,7 +30,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Sequence
 
 from data.splitting.audit import audit, copies_across, warnings
 from data.splitting.divide import divide
@@ -314,16 +314,17 @@ def _of(n: dict[str, Any], part: str, whole: str, what: str) -> str:
     return f"{what}: unknown" if n[part] is None else f"{n[part]:,} of {n[whole]:,} {what}"
 
 
-def given_split(index: pd.DataFrame, table: pd.DataFrame, options: SplitOptions, where: Path,
-                copies: Copies = Copies()) -> Split:
+def given_split(index: pd.DataFrame, table: pd.DataFrame, options: SplitOptions | None, where: Path,
+                copies: Copies = Copies(), needed: Sequence[str] = ("train", "test")) -> Split:
     """Make a Split of parts that a person gave.
 
     Args:
         index: of the run.
         table: columns video_id and part; videos that it leaves out are dropped.
-        options: what the audit says of how the split was made.
+        options: what the audit says of how the split was made; None where that is not known.
         where: the file, for messages.
         copies: which videos show the same.
+        needed: parts that must hold reals and fakes.
 
     Raises:
         SplitError: it names a video that is not in the index, or names one twice, or a part lacks a class.
@@ -339,13 +340,13 @@ def given_split(index: pd.DataFrame, table: pd.DataFrame, options: SplitOptions,
     rows: list[Row] = index.sort_values("video_id").to_dict("records")
     copies.mark(rows)
     parts = [part_of.get(row["video_id"], "dropped") for row in rows]
-    for part in ("train", "test"):
+    for part in needed:
         if len({row["label"] for row, own in zip(rows, parts) if own == part}) < 2:
             raise SplitError(f"{where} has no real or no fake in {part}: both are needed")
     made = pd.DataFrame({"video_id": [row["video_id"] for row in rows], "label": [row["label"] for row in rows],
                          "part": parts, "group": _group_names(rows, parts)})
     found = _audit(index, made, copies)
-    return Split(made, {"rule": "given", "options": as_record(options), "thing": _thing(rows),
+    return Split(made, {"rule": "given", "options": as_record(options) if options else {}, "thing": _thing(rows),
                         "dealt": _dealt(rows, {}, f"given by {where.name}"), **found,
                         "notes": [f"the parts are those of {where.name}"], "warnings": warnings("given", found),
                         "split_hash": split_hash(made)})

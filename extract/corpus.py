@@ -27,6 +27,7 @@ from extract.layouts.base import Corpus, counted, left_out, shown
 from extract.layouts.celebdf import celeb
 from extract.layouts.class_folders import DATASETS, class_folders
 from extract.layouts.deeperforensics import deeperforensics
+from extract.layouts.deepfakebench import deepfakebench
 from extract.layouts.df40 import df40
 from extract.layouts.dfd import dfd
 from extract.layouts.dfdc import dfdc
@@ -50,8 +51,8 @@ from pipeline.storage import Remote, place
 from pipeline.tables import COPIES, DEMO_MARK, INDEX, write_table
 
 # The first that knows the names wins; class_folders knows nearly any.
-LAYOUTS = (celeb, faceforensics, dfdc, fakeavceleb, df40, deeperforensics, talkingheadbench, lavdf, forgerynet, uadfv,
-           dfd, kodf)
+LAYOUTS = (deepfakebench, celeb, faceforensics, dfdc, fakeavceleb, df40, deeperforensics, talkingheadbench, lavdf,
+           forgerynet, uadfv, dfd, kodf)
 WITH_PICTURES = (df40, forgerynet)  # whose single pictures are rows too; others leave them out
 EVERY_S = 3.0    # seconds between frames that --check reckons with, the default of FrameOptions
 SHOWN = 5        # names of a kind that --check prints
@@ -63,7 +64,8 @@ INNER = re.compile(r"(.+?)/(?:celeb-(?:real|synthesis)|original_sequences|manipu
 CLASS_INSIDE = re.compile(r"[a-z](?:real|fake)|(?:real|fake)[a-z]", re.I)
 KNOWN = ("Celeb-DF v1, v2 and ++ (Celeb-real, YouTube-real, Celeb-synthesis), FaceForensics++ (original_sequences, "
          "manipulated_sequences), DFDC (metadata.json or labels.csv) and its preview (dataset.json), FakeAVCeleb, "
-         "DF40, DeeperForensics, TalkingHeadBench, LAV-DF, ForgeryNet, UADFV, DFD, KoDF, WildDeepfake, folders called "
+         "DF40, DeeperForensics, TalkingHeadBench, LAV-DF, ForgeryNet, UADFV, DFD, KoDF, WildDeepfake, a tree of "
+         "DeepfakeBench (dataset_json), folders called "
          "real and fake (of videos, frames of videos, or pictures), a CSV path,label, a zip or tar of any of them")
 
 

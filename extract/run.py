@@ -76,6 +76,8 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
                  "reuse_boxes": run.reuse_boxes}
     if faces.crop == "face":
         del made_with["crop"]  # crops older than this option are faces too
+    if not faces.align:
+        del made_with["align"]  # and upright ones
     store = store_at(out, made_with, f"{part}of{parts}" if run.shard else "all")
     with store.locked(), contextlib.ExitStack() as stack:
         rows, stamp_of = {}, stamps_below(root)

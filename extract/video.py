@@ -16,7 +16,8 @@ from extract.decoding.frame import Frame
 from extract.decoding.image import Still, whole_square
 from extract.decoding.opening import open_media
 from extract.decoding.sampling import Clip, FrameOptions
-from extract.faces.detector import Detector, Face, WholeFrame, crop_square, overlap
+from extract.faces.cropping import crop_face
+from extract.faces.detector import LANDMARKS, Detector, Face, WholeFrame, overlap
 from extract.faces.tracks import face_colours, set_tracks
 
 if TYPE_CHECKING:
@@ -129,9 +130,9 @@ def _extract(path: str | Path | Still | Clip, finder: _Finder, options: FrameOpt
             faces += [(row, face_colours(frame.rgb, box)) for row, box in zip(*found)]
             if found.rows:
                 result.crops[frame.number] = (whole_square(frame.rgb, cut.crop_px) if cut.crop == "whole" else
-                                              crop_square(frame.rgb, found.boxes[0], cut))
+                                              crop_face(frame.rgb, found.boxes[0], points_of(found.rows[0]), cut))
             for row, box in list(zip(*found))[1:1 + most_others] if everyone else ():
-                result.others[frame.number, row["face"]] = crop_square(frame.rgb, box, cut)
+                result.others[frame.number, row["face"]] = crop_face(frame.rgb, box, points_of(row), cut)
     # PyAV's frames and their side data refer to each other: without this a worker keeps 20 MB of each 720p clip until
     # Python looks for such cycles by itself, which it does after many more clips.
     gc.collect(1)
@@ -193,6 +194,13 @@ def _boxes(rows: list[dict[str, Any]]) -> list[np.ndarray]:
     return [np.array([row[side] for side in ("x0", "y0", "x1", "y1")], np.float32) for row in rows]
 
 
+def points_of(row: Mapping[str, Any]) -> np.ndarray:
+    """Return the landmarks of a row of tables.FACES, float64 (5, 2), x y in px of the full frame."""
+    import numpy as np
+
+    return np.array([[row[f"x_{name}"], row[f"y_{name}"]] for name in LANDMARKS])
+
+
 def _batches(frames, size: int):
     """Lists of up to `size` frames of one picture size (a stream may change its size midway), at most BATCH_BYTES."""
     batch: list[Frame] = []
@@ -210,7 +218,7 @@ def _row(frame: Frame, number: int, face: Face, n_faces: int) -> dict[str, Any]:
     # Hundredths of a pixel: below what the detector resolves, and the same text for the same input.
     box = dict(zip(("x0", "y0", "x1", "y1"), (round(float(v), 2) for v in face.box)))
     points = {f"{axis}_{name}": round(float(point["xy".index(axis)]), 2)
-              for name, point in zip(("left_eye", "right_eye", "nose", "mouth_left", "mouth_right"), face.landmarks)
+              for name, point in zip(LANDMARKS, face.landmarks)
               for axis in "xy"}
     return {"time_s": round(frame.time_s, 6), "frame": frame.number, "face": number, **box, **points,
             "confidence": round(face.confidence, 4), "n_faces": n_faces, "track": 0}

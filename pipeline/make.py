@@ -56,6 +56,8 @@ TARGETS = {
     "augment-sheet": Target("classify.training.preview", ("index", "extract", "split"), TRAINING),
     "ensemble": Target("classify.training.ensemble", (), (SCORE,), words=("MODELS",)),
     "export": Target("classify.export", flags=("MODEL", "BITS", "CROPS")),
+    "export-deepfakebench": Target("data.export_deepfakebench", ("index", "extract", "split"),
+                                   flags=("TO", "SIDE_PX")),
     "restore": Target("classify.training.replaced", flags=("MODEL_ID",)),
     "check": Target("extract.corpus", (), ("extract.corpus:IndexOptions",), out=False),
     "serve": Target("serve.app", options=("serve.options:ServeOptions", "extract.decoding.media:Limits"),
@@ -101,6 +103,10 @@ def chain(target: str, given: dict[str, str], record: RunRecord | None) -> list[
     names = list(ORDER[:ORDER.index(target) + 1])
     if "robustness" in names and not _robust(given, record):
         names.remove("robustness")
+    if target == "report" and given.get("SCORES"):
+        # Nothing is decoded. A split that is there, or named here, says which videos are held out.
+        split = record and record.done("split") is not None or _options_of(STAGES["split"].options) & given.keys()
+        return ["index", *["split"] * bool(split), "report"]
     if target in ("score", "report") and given.get("MODEL"):
         # A model from elsewhere needs crops; the run's own training and scores stay as they are.
         names = [name for name in names if name not in ("split", "train")]

@@ -88,9 +88,10 @@ STAGES = {stage.name: stage for stage in (
     Stage("robustness", "classify.evaluation.robustness", ("classify.evaluation.options:ScoreOptions",
                                                            "classify.evaluation.options:ModelChoice"),
           ("scores/run.json", "scores/videos.csv"), ("scores/altered.csv",), ("model",)),
-    Stage("report", "reports.page", ("reports.options:ReportOptions", "classify.evaluation.options:ModelChoice"),
+    Stage("report", "reports.page", ("reports.options:ReportOptions", "classify.evaluation.options:ModelChoice",
+                                     "classify.evaluation.options:ForeignScoresOptions"),
           ("index.csv", "faces/videos.csv", "split.csv", "scores/frames.csv", "scores/run.json", "scores/videos.csv"),
-          ("report/metrics.csv", "report/metrics.json", "report/report.html"), ("against", "model")),
+          ("report/metrics.csv", "report/metrics.json", "report/report.html"), ("against", "model", "scores")),
 )}
 
 
@@ -116,7 +117,7 @@ class Work:
 
     Attributes:
         out: folder of the run.
-        folder: where a stage that depends on the model writes: `out`, or out/others/<model id> for MODEL=.
+        folder: where a stage that depends on the model writes: `out`, or out/others/<id> for MODEL= and SCORES=.
         stage: the stage. key: its section in the record.
         record: of the run.
         named: option -> value, remembered ones and those of this command line.
@@ -131,9 +132,13 @@ class Work:
         self.given = given
         self.began, self.reasons = time.monotonic(), list[str]()
         self.inputs, self.places = dict[str, Any](), dict[str, Any]()
-        model = given.get("model")
+        model, scores = given.get("model"), given.get("scores")
         self.key, self.folder = stage.name, self.out
-        if model is not None and (model_id := foreign_model(self.out, Path(model))):
+        if model is not None and scores is not None:
+            raise OptionsError("MODEL= is scored here, SCORES= were made elsewhere: pass one of the two")
+        model_id = foreign_scores(Path(scores)) if scores is not None else \
+            foreign_model(self.out, Path(model)) if model is not None else ""
+        if model_id:
             self.key, self.folder = f"{stage.name}:{model_id}", self.out / OTHERS / model_id
         self.read()
 
@@ -238,7 +243,7 @@ class Work:
             if value and name not in ("corpus", "model") and value not in NOT_A_PATH:
                 path = Path(value)
                 files = [path / "split.csv", path / "faces" / "faces.csv"] if name == "replay_from" else \
-                    [path / "scores" / "videos.csv"] if name == "against" else [path]
+                    [path / "scores" / "videos.csv"] if name == "against" and not path.is_file() else [path]
                 for file in files:
                     found[str(file)] = look(file, before.get(str(file)), verify)
         return {name: now for name, now in found.items() if now is not None or name in before}
@@ -351,6 +356,14 @@ def foreign_model(out: Any, model: Path) -> str:
     if model.resolve() in [(Path(out) / "model" / f"model.{kind}").resolve() for kind in ("safetensors", "keras")]:
         return ""
     return str(read_card(model)["model_id"])
+
+
+def foreign_scores(path: Path) -> str:
+    """Return the id of a file of scores: its stem, and a digest of its content. Raises OptionsError."""
+    if (found := look(path)) is None:
+        raise OptionsError(f"SCORES={path} is no file: name a CSV with the columns video_id and score")
+    stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in path.stem)[:40]
+    return f"{stem}-{found['sha256'][:8]}"
 
 
 def _of_model(name: str) -> bool:

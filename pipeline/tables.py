@@ -41,7 +41,7 @@ COPIES = {                  # beside the index (bytes), and below OUT/faces (sam
 VIDEOS = {
     "video_id": "str",
     "label": "int64",
-    "status": "str",        # ok, no_face, unreadable, error
+    "status": "str",        # ok, no_face, unreadable, error, timeout; no_score in scores of another detector
     "reason": "str",        # one sentence where the status is not ok, or where frames are missing
     "n_asked": "int64",     # frames that the time marks ask for
     "n_read": "int64",      # frames that could be read
@@ -102,7 +102,7 @@ ALTERED_SCORES = {"alteration": "str", **VIDEO_SCORES}
 DEMO_MARK = "DEMO.txt"    # a corpus that holds this file was drawn by data.demo.make; pages made from it say so
 # Values that a column may hold, checked when a table is read: a set of words, or the ends of a range.
 PARTS = ("train", "val", "test", "dropped")
-STATUSES = ("ok", "no_face", "unreadable", "error", "timeout")
+STATUSES = ("ok", "no_face", "unreadable", "error", "timeout", "no_score")
 VALUES: dict[str, tuple[str, ...] | tuple[float, float]] = {
     "label": (0, 1), "part": PARTS, "status": STATUSES, "verdict": ("real", "fake", "undecided"), "score": (0.0, 1.0),
     "share": (0.0, 1.0), "confidence": (0.0, 1.0), "n_asked": (0, 10 ** 9), "n_read": (0, 10 ** 9),

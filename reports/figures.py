@@ -51,6 +51,8 @@ def draw_all(metrics: dict[str, Any], rows: pd.DataFrame, faces: pd.DataFrame, e
         none = "a picture has no frames" if level not in levels else f"there are no {name}"
         some = len(levels.get(level, ()))
         figures[f"histogram_{level}s"] = histogram(levels[level], threshold, name) if some else none
+        if some and not metrics.get("probabilities", True):
+            none, some = "the scores are no probabilities", 0
         figures[f"calibration_{level}s"] = calibration(metrics["calibration"][level], name) if some else none
     figures["robustness"] = robustness(metrics["robustness"], things) if metrics["robustness"] else \
         "make report ROBUST=1 judges the test crops compressed, blurred, darker, …"

@@ -104,6 +104,9 @@ def _compared(against: dict[str, Any]) -> list[str]:
                     "these pictures cannot tell whether that is better"}[cell["verdict"]]
             lines.append(f"{WORDS[name][0]} {cell['there']:.3f} before, {cell['here']:.3f} now "
                          f"({cell['difference']:+.3f}{span}): {told}.")
+    if against["delong"]["p"] is not None:
+        lines.append(f"DeLong's test of the two AUCs: z = {against['delong']['z']:.2f}, p = "
+                     f"{against['delong']['p']:.3g}; it takes {thing}s as independent, the interval does not.")
     return lines
 
 

@@ -19,13 +19,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from classify.evaluation.options import ForeignScoresOptions
 from classify.evaluation.score import chosen_model, scored_by
 from classify.judging import sheet
 from extract.layouts.base import thing_of
 from pipeline import stages
-from pipeline.errors import TableError, command
+from pipeline.errors import OptionsError, TableError, command
 from pipeline.run_record import look, same
-from pipeline.tables import ALTERED_SCORES, VIDEO_SCORES, read_table, write_bytes, write_json, write_table
+from pipeline.tables import (
+    ALTERED_SCORES,
+    INDEX,
+    SPLIT,
+    VIDEO_SCORES,
+    read_json,
+    read_table,
+    write_bytes,
+    write_json,
+    write_table,
+)
 from reports.findings import WORDS, findings
 from reports.options import ReportOptions
 from reports.run_tables import PART, Run, outcomes, parts, read_card, read_run, warnings
@@ -51,21 +62,22 @@ CAPTIONS = {
 
 
 def write_report(out: Path, options: ReportOptions = ReportOptions(), root: Path | None = None,
-                 foreign: tuple[Path, Path] | None = None, epochs: bool = True) -> dict[str, Any]:
+                 foreign: tuple[Path | None, Path] | None = None, epochs: bool = True) -> dict[str, Any]:
     """Write the report of a run and return its metrics, findings included.
 
     Args:
         out: folder of the run; the report goes to OUT/report.
         options: what is shown.
         root: folder that the video_ids are relative to, for the sheets; None where it is not known.
-        foreign: a model that was trained elsewhere, and its folder OUT/others/<model id>, where the report then goes.
+        foreign: a model that was trained elsewhere, None where only its scores are here; and its folder
+            OUT/others/<id>, where the report then goes.
         epochs: whether the curves of training are drawn.
 
     Raises:
         TableError: a table is missing, damaged or contradicts another.
     """
     from classify.evaluation.errors import false_calls, methods, people
-    from classify.evaluation.metrics import evaluate, to_rows, videos_of
+    from classify.evaluation.metrics import evaluate, to_rows, videos_of, without_probabilities
     from classify.evaluation.robustness import summaries
     from classify.judging.sheet.style import UNSAID
     from reports.error_sheets import write_sheets
@@ -80,6 +92,8 @@ def write_report(out: Path, options: ReportOptions = ReportOptions(), root: Path
                "aggregation": run.card.get("aggregation"),
                **evaluate(run.video_scores, run.frame_scores, threshold, PART, originals,
                           thing_of(run.index["modality"]))}
+    if not run.card.get("probabilities", True):
+        without_probabilities(metrics)
     rows = videos_of(run.video_scores, PART, threshold, originals)
     faces = run.frame_scores.merge(rows[["video_id", "label"]], on="video_id")
     metrics["robustness"] = summaries(read_table(own / "scores" / "altered.csv", ALTERED_SCORES), rows, threshold) \
@@ -92,6 +106,8 @@ def write_report(out: Path, options: ReportOptions = ReportOptions(), root: Path
     wrong = false_calls(rows, run.frame_scores, run.crops, threshold, SHOWN_FACES)
     model = foreign[0] if foreign else scored_by(out, metrics["model_id"])
     sheets, why = write_sheets(own / "report" / "sheets", root, model, wrong[:options.sheets])
+    if run.foreign_scores and wrong[:options.sheets]:
+        why = "the scores were made elsewhere, so there is no model here that could explain them"
     metrics["sheets"] = {"asked": options.sheets, "sheets": sheets, "reason": why}
     html = render(run, metrics, rows, wrong, figures, options)
     folder = own / "report"
@@ -170,10 +186,20 @@ def show_number(value: Any) -> str:
 
 def _report(work: stages.Work) -> None:
     """Write the page, and print what it found."""
-    options, root, foreign = work.options(ReportOptions), stages.corpus_root(work.record), None
+    options, root = work.options(ReportOptions), stages.corpus_root(work.record)
+    foreign: tuple[Path | None, Path] | None = None
+    given = work.options(ForeignScoresOptions)
+    if given.scores:
+        if options.robust:
+            raise OptionsError("ROBUST= judges altered crops with the model, and SCORES= has none here: pass ROBUST=0")
+        _import(work, Path(given.scores), work.folder, given)
+    if options.against and Path(options.against).is_file():  # scores of another detector, too
+        folder = work.out / stages.OTHERS / stages.foreign_scores(Path(options.against))
+        _import(work, Path(options.against), folder, replace(given, threshold=None))
+        options = replace(options, against=str(folder))
     if work.folder != work.out:
-        foreign = chosen_model(work), work.folder
-        # A model from elsewhere is compared with the run's own model, if it has one.
+        foreign = None if given.scores else chosen_model(work), work.folder
+        # What comes from elsewhere is compared with the run's own model, if it has one.
         if options.against is None and (work.out / "scores" / "videos.csv").is_file():
             options = replace(options, against=str(work.out))
     epochs, trained = work.out / "model" / "epochs.csv", work.record.done("train")
@@ -192,6 +218,25 @@ def _report(work: stages.Work) -> None:
         print(f"report: no sheets: {metrics['sheets']['reason']}")
     print(f"report: {folder / 'report.html'}")
     work.finish(metrics["video"].get("n", 0) if isinstance(metrics.get("video"), dict) else 0)
+
+
+def _import(work: stages.Work, path: Path, folder: Path, options: ForeignScoresOptions) -> None:
+    """Write the tables of a file of scores below OUT/others, and say what of it was used."""
+    from classify.evaluation.foreign_scores import tables_of, write_scores
+
+    root, split, split_hash = stages.corpus_root(work.record), None, ""
+    if (work.out / "split.csv").is_file():
+        split = read_table(work.out / "split.csv", SPLIT)
+        audit = read_json(work.out / "split.json")
+        split_hash = audit["split_hash"] if audit["rule"] == "given" else ""  # the split that was named for them
+    found = tables_of(path, read_table(work.out / "index.csv", INDEX), split, split_hash,
+                      root.resolve() if isinstance(root, Path) else None, options, folder.name)
+    write_scores(folder, found)
+    rows = found.card["rows"]
+    print(f"report: {path.name}: {rows['in_the_file']:,} rows, {rows['videos_with_a_score']:,} videos with a score; "
+          f"threshold {found.card['threshold']:.4g} ({found.card['threshold_reason']})")
+    for line in found.card["rows_warnings"]:
+        print(f"report: {path.name}: {line}")
 
 
 @command

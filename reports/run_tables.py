@@ -31,6 +31,7 @@ class Run:
     epochs: pd.DataFrame | None     # None where training left no table
     crops: Path                     # folder that the column `crop` is relative to
     foreign: bool = False           # whether the model was trained elsewhere
+    foreign_scores: bool = False    # whether it was also scored elsewhere, so that nothing was decoded here
 
 
 def read_run(out: Path, folder: Path | None = None, with_epochs: bool = True) -> Run:
@@ -38,7 +39,8 @@ def read_run(out: Path, folder: Path | None = None, with_epochs: bool = True) ->
 
     Args:
         out: folder of the run.
-        folder: OUT/others/<model id> with the scores of a model that was trained elsewhere; None for OUT's own.
+        folder: OUT/others/<id> with the scores of a model that was trained elsewhere, or scores that were made
+            elsewhere; None for OUT's own.
         with_epochs: whether the table of epochs is read, if it exists.
 
     Raises:
@@ -56,15 +58,18 @@ def read_run(out: Path, folder: Path | None = None, with_epochs: bool = True) ->
             epochs = pd.read_csv(path)
         except (ValueError, pd.errors.ParserError) as error:
             raise TableError(f"{path} is not a table of epochs ({error}): train again") from None
-    return Run(read_table(out / "index.csv", INDEX), read_table(out / "faces" / "videos.csv", VIDEOS),
+    foreign_scores = "foreign_scores" in card
+    videos = own / "videos.csv" if foreign_scores else out / "faces" / "videos.csv"
+    return Run(read_table(out / "index.csv", INDEX), read_table(videos, VIDEOS),
                read_table(split, SPLIT), read_table(own / "scores" / "frames.csv", FRAME_SCORES),
                read_table(own / "scores" / "videos.csv", VIDEO_SCORES), read_json(split.with_suffix(".json")), card,
-               epochs, crop_folder(out)[0], own != out)
+               epochs, out if foreign_scores else crop_folder(out)[0], own != out, foreign_scores)
 
 
 def warnings(run: Run) -> list[str]:
     """What a reader must know before believing a number: of the split, and of tables that do not fit together."""
     lines, thing = [str(line) for line in run.audit.get("warnings", [])], thing_of(run.index["modality"])
+    lines += [f"{run.card['foreign_scores']}: {line}." for line in run.card.get("rows_warnings", [])]
     hashes = run.audit.get("split_hash"), run.card.get("split_hash")
     if run.foreign and hashes[0] != hashes[1]:
         lines.append(f"The model was trained elsewhere. Whether it was trained on any of these {thing}s, or on other "

@@ -50,7 +50,8 @@ RUN_ELSEWHERE = {
     "compare": "tests/reports/test_sweep.py", "augment-sheet": "tests/classify/training", "ensemble": "tests/classify",
     "serve": "tests/serve", "demo": "minutes", "docs-pictures": "minutes, Chromium",
     "bench-quality": "needs real clips", "calibrate": "tests/classify",
-    "export": "tests/classify/test_export.py", "setup-small": "installs",
+    "export": "tests/classify/test_export.py", "export-deepfakebench": "tests/data/test_export_deepfakebench.py",
+    "setup-small": "installs",
     "detector": "hours", "setup": "installs", "test": "runs this", "test-fast": "runs this",
     "lint": "CI", "help": "tests/test_makefile.py"}
 MISSPELLED = {"make train EPOCH=5", "EPOCH=5"}  # that the docs give as examples of what is refused
@@ -176,7 +177,7 @@ def check_values(target: str, given: dict[str, str], record: RunRecord) -> None:
     """Check that the options of every stage that a target runs take these values."""
     for name in chain(target, given, record):
         stage = STAGES[name]
-        own = {key: value for key, value in given.items() if key != "MODEL"}
+        own = {key: value for key, value in given.items() if key not in ("MODEL", "SCORES")}
         work = Work(stage, ["--out", str(record.out), *arguments(stage.options, own)], "")
         for cls in stage.classes():
             work.options(cls)

@@ -130,6 +130,17 @@ def calibration(rows: pd.DataFrame) -> dict[str, Any]:
     return {**found, "ece": ece}
 
 
+def without_probabilities(metrics: dict[str, Any]) -> None:
+    """Take out of `evaluate`'s result what only scores that are probabilities have: log-loss and calibration error."""
+    none = _cell(reason="the scores are no probabilities: they were scaled to 0 to 1")
+    for level in ("video", "frame"):
+        for blocks in (metrics[level]["all"], *metrics[level]["methods"].values(), *metrics[level]["groups"].values()):
+            for block in blocks.values():
+                block["metrics"]["log_loss"] = none
+        metrics["calibration"][level]["ece"] = none
+    metrics["probabilities"] = False
+
+
 def to_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     """`evaluate`'s result as a long table: level, subset, counting, metric, value, low, high, n, reason.
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from classify.judging.aggregate import AGGREGATIONS
 from pipeline.options import option
 
 
@@ -25,3 +26,16 @@ class ModelChoice:
     model: str | None = option(None, "a model that was trained elsewhere: its scores and report go to "
                                      "OUT/others/<model id>/ (default: the model that was trained in OUT)",
                                remembered=False)
+
+
+@dataclass(frozen=True)
+class ForeignScoresOptions:
+    """Scores that another detector gave, and what they mean."""
+
+    scores: str | None = option(None, "a CSV file with the scores of any detector: video_id or path, score, and as you "
+                                      "have them frame, time, part; its report goes to OUT/others/<name>/",
+                                remembered=False)
+    lower_is_fake: bool = option(False, "low scores are fake; else high ones are")
+    threshold: float | None = option(None, "score from which SCORES= calls a video fake, in the scale of the file "
+                                           "(default: chosen on its validation part, else 0.5)")
+    aggregation: str = option("mean", "how SCORES= with several frames a video become one score", tuple(AGGREGATIONS))

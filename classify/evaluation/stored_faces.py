@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 
 from extract.decoding.sampling import Clip, FrameOptions
-from extract.faces.detector import Detector, FaceOptions, crop_square
+from extract.faces.cropping import crop_face
+from extract.faces.detector import Detector, FaceOptions
 from pipeline.errors import VideoError
 from pipeline.options import from_record
 from pipeline.parallel import map_unordered
@@ -75,7 +76,7 @@ def altered(person: Person, crop_px: int, alter: Alter | None = None) -> Person:
     for row, square in zip(person.rows, person.crops):
         changed = alter(square) if alter else square
         share = changed.shape[0] / square.shape[0]
-        how = cv2.INTER_AREA if changed.shape[0] > crop_px else cv2.INTER_CUBIC  # as crop_square does it
+        how = cv2.INTER_AREA if changed.shape[0] > crop_px else cv2.INTER_CUBIC  # as crop_face does it
         crops.append(cv2.resize(changed, (crop_px, crop_px), interpolation=how))
         rows.append({**row, **{side: row[side] * share for side in SIDES}})
     return person._replace(rows=rows, crops=crops)
@@ -105,7 +106,7 @@ def _look(job: tuple[str, Path]) -> None:
     """In a worker: store the faces of one clip."""
     from classify.judging.judge import MIN_FACES
     from classify.judging.people import people_of
-    from extract.video import extract_video
+    from extract.video import extract_video, points_of
 
     path, file = job
     content: dict[str, Any] = {}
@@ -119,7 +120,8 @@ def _look(job: tuple[str, Path]) -> None:
             content[prefix + "rows"] = np.array([[row[name] for name in ("time_s", *SIDES)] for row in person.rows])
             content[prefix + "where"] = np.array([str(person.track), person.where])
             for number, row in enumerate(person.rows):
-                content[f"{prefix}{number}"] = _square(clip.seen[row["frame"]], np.array([row[side] for side in SIDES]))
+                box = np.array([row[side] for side in SIDES])
+                content[f"{prefix}{number}"] = _square(clip.seen[row["frame"]], box, points_of(row))
     except VideoError as error:
         content = {"n_read": np.array(0), "reason": np.array(str(error))}
     content["n_people"] = np.array(n_people)
@@ -128,9 +130,9 @@ def _look(job: tuple[str, Path]) -> None:
     partial.replace(file)
 
 
-def _square(frame: np.ndarray, box: np.ndarray) -> np.ndarray:
+def _square(frame: np.ndarray, box: np.ndarray, points: np.ndarray) -> np.ndarray:
     side = max(2, round(_detector.options.margin * float(max(box[2] - box[0], box[3] - box[1]))))
-    return crop_square(frame, box, dataclasses.replace(_detector.options, crop_px=max(16, min(side, MOST_PX))))
+    return crop_face(frame, box, points, dataclasses.replace(_detector.options, crop_px=max(16, min(side, MOST_PX))))
 
 
 def read(file: Path) -> Found:

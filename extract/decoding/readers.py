@@ -243,7 +243,7 @@ def _is_mirrored(frame) -> bool:
     from av.sidedata.sidedata import SideDataContainer
 
     with contextlib.suppress(ValueError):  # PyAV refuses to list side data of kinds that it does not know
-        matrix = SideDataContainer(frame).get("DISPLAYMATRIX")
+        matrix = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]  # not in its stub
         if matrix is not None:
             a, b, _, c, d = memoryview(matrix).cast("B").cast("i")[:5]  # x' = a x + c y, y' = b x + d y
             return a * d - b * c < 0

@@ -26,6 +26,7 @@ DETECTOR = 2  # raised when the same options give other boxes: crops made by ano
 SURE = 0.95                   # at full size MTCNN is .90 to .93 sure of a large pattern in a real Celeb-DF v2 clip
 SECOND_SIDE = 960             # px of the second look, where the first finds nothing that it is sure of
 CROPS = ("auto", "face", "whole")
+LANDMARKS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")  # left and right as the viewer sees them
 MOST_SIDE_PX = 8192   # of what the detector sees
 MOST_CROP_PX = 1024   # 3 MB a crop
 # Where a GPU would be seen on Linux: NVIDIA's, WSL's, AMD's, Jetson's. Where none is there, torch need not be asked.
@@ -44,6 +45,8 @@ class FaceOptions:
     crop_px: int = option(224, "side of the stored crop in px")
     crop: str = option("auto", "what is judged: the main face, or the whole picture (auto: the face in videos, the "
                                "whole of pictures)", choices=CROPS)
+    align: bool = option(False, "turn and scale each face so that eyes, nose and mouth lie where a template has them, "
+                                "instead of an upright square")
 
     def __post_init__(self) -> None:
         if self.detect_side and not 40 <= self.detect_side <= MOST_SIDE_PX:
@@ -139,9 +142,7 @@ def crop_square(frame: np.ndarray, box: np.ndarray, options: FaceOptions) -> np.
     where it is larger than the frame, the frame's edge is repeated.
     """
     height, width = frame.shape[:2]
-    side = max(2, round(options.margin * float(max(box[2] - box[0], box[3] - box[1]))))
-    x = _place((box[0] + box[2]) / 2, side, width)
-    y = _place((box[1] + box[3]) / 2, side, height)
+    x, y, side = place_of_square(box, width, height, options.margin)
     inside = frame[max(y, 0):min(y + side, height), max(x, 0):min(x + side, width)]
     if inside.shape[:2] != (side, side):
         inside = cv2.copyMakeBorder(inside, max(-y, 0), max(y + side - height, 0), max(-x, 0),
@@ -149,6 +150,12 @@ def crop_square(frame: np.ndarray, box: np.ndarray, options: FaceOptions) -> np.
     # Area averaging is free of aliasing when shrinking; cubic is the usual choice for enlarging.
     how = cv2.INTER_AREA if side > options.crop_px else cv2.INTER_CUBIC
     return cv2.resize(inside, (options.crop_px, options.crop_px), interpolation=how)
+
+
+def place_of_square(box: np.ndarray, width_px: int, height_px: int, margin: float) -> tuple[int, int, int]:
+    """Return left, top and side in px of the square that is cut around a box from a frame of this size."""
+    side = max(2, round(margin * float(max(box[2] - box[0], box[3] - box[1]))))
+    return (_place((box[0] + box[2]) / 2, side, width_px), _place((box[1] + box[3]) / 2, side, height_px), side)
 
 
 def overlap(a, b) -> float:
