@@ -16,6 +16,8 @@ Copies (copies.csv beside the index and beside the crops) are in one part: where
 decide, train loses those that val or test has too, and val those that test has. Near-copies among reals are kept
 together by the rule video, and counted by the others.
 
+HOLD_OUT names methods of which only test has fakes; those in other parts are dropped, so that nobody is in two parts.
+
 A corpus that grew: where the split is there already and was made with the same options, known videos stay in their
 parts, and only what is new is dealt out; SPLIT=new deals everything anew.
 
@@ -25,12 +27,13 @@ data/splitting/audit.py checks the result.
 """
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
 
 from data.splitting.audit import audit, copies_across, warnings
 from data.splitting.divide import divide
@@ -62,6 +65,8 @@ class SplitOptions:
     val: float = option(0.2, "share for validation in (0, 1)")
     allow_drops: bool = option(False, "cut groups of people, and drop what lies between the pieces, where that brings "
                                       "a part nearer to its share")
+    hold_out: str | None = option(None, "methods of fakes, with commas between, for test alone: their fakes in other "
+                                        "parts are dropped")
     split_seed: int = option(0, "another seed deals equal groups to other parts")
     split: str | None = option(None, "a split made elsewhere: a CSV with the columns video_id,part; or new, to deal "
                                      "all videos anew (else known ones stay in their parts, and a split.csv edited by "
@@ -125,11 +130,16 @@ def split_corpus(index: pd.DataFrame, options: SplitOptions = SplitOptions(), co
     else:
         rule, notes, (parts, groups) = _by_rule(rows, options)
         copied = without_copies(rows, parts)
+    held = _hold_out(rows, parts, options.hold_out)
     groups = ["dropped" if part == "dropped" else group for part, group in zip(parts, groups)]
     table = pd.DataFrame({"video_id": [row["video_id"] for row in rows], "label": [row["label"] for row in rows],
                           "part": parts, "group": groups})
     found = _audit(index, table, copies)
-    notes += copied.notes + _dropped(rows, parts, rule, copied.n, known, left_out) + _shares(options, rule, found)
+    notes += copied.notes + _dropped(rows, parts, rule, copied.n, known, left_out, held)
+    notes += _shares(options, rule, found)
+    if options.hold_out:
+        notes.append(f"{options.hold_out}: for test alone ({held.in_test:,} fakes); {len(held.elsewhere):,} in training "
+                     "and validation are dropped")
     return Split(table, {"rule": rule, "options": as_record(options), "thing": _thing(rows),
                          "dealt": _dealt(rows, known, anew), **found,
                          "left_out": left_out, "notes": notes,
@@ -234,6 +244,44 @@ def _official(rows: list[Row], options: SplitOptions, known: dict[str, str]) -> 
     return parts, groups, copied
 
 
+class Held(NamedTuple):
+    """Fakes of methods that are held out. in_test: how many. elsewhere: video_ids of those just dropped."""
+
+    in_test: int = 0
+    elsewhere: frozenset[str] = frozenset()
+
+
+def _hold_out(rows: list[Row], parts: list[str], hold_out: str | None) -> Held:
+    """Drop, in `parts`, fakes of these methods that are in train or val.
+
+    A method is named whole or by one folder of it (GHOST, FaceSwap, FaceSwap/GHOST), in any case.
+
+    Raises:
+        SplitError: no fake is of such a method, none of them is in test, or training has no other fakes.
+    """
+    if not hold_out:
+        return Held()
+    own = {row["method"] for row in rows if row["label"]}
+    held: set[str] = set()
+    for name in filter(None, (name.strip() for name in hold_out.split(","))):
+        found = {method for method in own if name.lower() in (method.lower(), *method.lower().split("/"))}
+        if not found:
+            near = difflib.get_close_matches(name, own, 1, 0.5)
+            raise SplitError(f"no fake here is made by {name}{f' (did you mean {near[0]}?)' if near else ''}: the "
+                             f"methods are {', '.join(sorted(own)[:40])}")
+        held |= found
+    mine = [i for i, row in enumerate(rows) if row["label"] and row["method"] in held]
+    elsewhere = [i for i in mine if parts[i] in ("train", "val")]
+    in_test = sum(parts[i] == "test" for i in mine)
+    for i in elsewhere:
+        parts[i] = "dropped"
+    if not in_test:
+        raise SplitError(f"test has no fake by {hold_out}, which is held out: a larger TEST=, or another RULE=")
+    if why := _lacking(rows, parts):
+        raise SplitError(f"{why} where {hold_out} is held out ({_counts(rows)})")
+    return Held(in_test, frozenset(rows[i]["video_id"] for i in elsewhere))
+
+
 def _lacking(rows: list[Row], parts: list[str]) -> str:
     """"test has no fakes", where train or test lack a class; without validation a split is still one."""
     seen = {(part, row["label"]) for row, part in zip(rows, parts)}
@@ -247,11 +295,12 @@ def _counts(rows: list[Row]) -> str:
 
 
 def _dropped(rows: list[Row], parts: list[str], rule: str, n_copies: int, known: dict[str, str],
-             left_out: list[str]) -> list[str]:
-    """Which videos are in no part, and why. n_copies: dropped just now as copies. left_out: new, and tie two parts."""
+             left_out: list[str], held: Held) -> list[str]:
+    """Which videos are in no part, and why. n_copies: dropped just now as copies. left_out: new, and tie two parts.
+    held: dropped just now, since their method is for test alone."""
     unlisted = sum(rule == "official" and not row["official"] for row in rows)
     before = sum(known.get(row["video_id"]) == "dropped" for row in rows) if rule != "official" else 0
-    tying = parts.count("dropped") - unlisted - n_copies - before - len(left_out)
+    tying = parts.count("dropped") - unlisted - n_copies - before - len(left_out) - len(held.elsewhere)
     lines = [f"{n:,} {what}: dropped" for n, what in (
         (unlisted, f"{_thing(rows)}{'s are' if unlisted > 1 else ' is'} in no part of the official list"),
         (before, f"{_thing(rows)}{'s were' if before > 1 else ' was'} dropped by the earlier split"),
@@ -267,7 +316,7 @@ def _shares(options: SplitOptions, rule: str, found: dict[str, Any]) -> list[str
     notes = []
     for part, asked in (("test", options.test), ("val", options.val)):
         share = found["parts"][part]["share_of_fakes"] or 0
-        if rule != "official" and abs(share - asked) > NEAR:
+        if rule != "official" and not options.hold_out and abs(share - asked) > NEAR:
             why = "whole groups come no nearer"
             if rule == "identity" and not options.allow_drops and not found["dropped"]:
                 why += ", but ALLOW_DROPS=1 may cut groups and drop clips"

@@ -86,6 +86,49 @@ class TestFaceForensics:
             assert a == b
 
 
+class TestHoldOut:
+    def test_a_method_is_in_test_alone_and_everything_else_stays(self, whole_faceforensics):
+        before, after = (split_corpus(whole_faceforensics, SplitOptions(hold_out=held))
+                         for held in (None, "neuraltextures,FaceSwap"))
+        method = dict(zip(whole_faceforensics["video_id"], whole_faceforensics["method"]))
+        old, new = parts_of(before), parts_of(after)
+        for name, part in old.items():
+            held = method[name] in ("NeuralTextures", "FaceSwap")
+            assert new[name] == ("dropped" if held and part != "test" else part)
+        assert {method[name] for name, part in new.items() if part == "test"} == set(method.values())
+        assert nothing_shared(after) and any("for test alone (400 fakes); 1,600" in n for n in after.audit["notes"])
+        assert len(after.audit["dropped"]) == 1600
+
+    def test_a_method_is_named_by_a_folder_of_it_too(self):
+        index = swaps(range(0, 4), range(4, 8), range(8, 12))
+        index["method"] = ["" if not label else ("FaceSwap/GHOST", "FaceReenact/LIA")[i % 2]
+                           for i, label in enumerate(index["label"])]
+        split = split_corpus(index, SplitOptions(hold_out="ghost"))
+        held = dict(zip(index["video_id"], index["method"]))
+        assert {part for name, part in parts_of(split).items() if held[name] == "FaceSwap/GHOST"} == {"test", "dropped"}
+
+    def test_an_unknown_method_is_named_with_the_nearest(self, whole_faceforensics):
+        with pytest.raises(SplitError, match="by NeuralTexture .did you mean NeuralTextures"):
+            split_corpus(whole_faceforensics, SplitOptions(hold_out="NeuralTexture"))
+
+    def test_training_needs_a_method_that_is_not_held_out(self):
+        with pytest.raises(SplitError, match="train has no fakes where Celeb-synthesis is held out"):
+            split_corpus(swaps(range(0, 4), range(4, 8), range(8, 12)), SplitOptions(hold_out="Celeb-synthesis"))
+
+    def test_a_corpus_that_grew_keeps_its_parts_and_what_is_held_out(self, whole_faceforensics):
+        options = SplitOptions(hold_out="FaceSwap")
+        known = whole_faceforensics[:-600]
+        first = split_corpus(known, options)
+        earlier = Earlier(parts_of(first), first.audit["rule"], first.audit["options"])
+        grown = split_corpus(whole_faceforensics, options, earlier=earlier)
+        assert grown.audit["dealt"]["how"] == "kept"
+        assert {name: part for name, part in parts_of(grown).items() if name in earlier.parts} == earlier.parts
+        method = dict(zip(whole_faceforensics["video_id"], whole_faceforensics["method"]))
+        assert {part for name, part in parts_of(grown).items() if method[name] == "FaceSwap"} == {"test", "dropped"}
+        again = split_corpus(whole_faceforensics, SplitOptions(), earlier=earlier)
+        assert again.audit["dealt"]["reason"] == "hold_out was FaceSwap, now None"
+
+
 class TestCelebDfV2:
     def test_by_default_val_is_one_component_test_another_and_nothing_is_dropped(self, celeb_v2):
         split = split_corpus(celeb_v2)
