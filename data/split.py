@@ -138,8 +138,8 @@ def split_corpus(index: pd.DataFrame, options: SplitOptions = SplitOptions(), co
     notes += copied.notes + _dropped(rows, parts, rule, copied.n, known, left_out, held)
     notes += _shares(options, rule, found)
     if options.hold_out:
-        notes.append(f"{options.hold_out}: for test alone ({held.in_test:,} fakes); {len(held.elsewhere):,} in training "
-                     "and validation are dropped")
+        notes.append(f"{options.hold_out}: for test alone ({held.in_test:,} fakes); {len(held.elsewhere):,} in "
+                     "training and validation are dropped")
     return Split(table, {"rule": rule, "options": as_record(options), "thing": _thing(rows),
                          "dealt": _dealt(rows, known, anew), **found,
                          "left_out": left_out, "notes": notes,
