@@ -7,7 +7,7 @@ GOALS := $(MAKECMDGOALS)
 export GOALS DEEPFAKE_SHARED
 RUN = @$(VENV)/bin/python -W ignore -m pipeline
 
-.PHONY: help setup setup-small check index extract split train score report options plan restore augment-sheet compare ensemble export export-deepfakebench demo docs-pictures detector calibrate bench-quality bench-extract bench-judge bench-train bench-serve soak serve test test-fast lint
+.PHONY: help setup setup-small check index extract split train score report options plan restore augment-sheet compare ensemble export export-deepfakebench export-tables hub demo docs-pictures detector calibrate bench-quality bench-extract bench-judge bench-train bench-serve soak serve test test-fast lint
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -64,6 +64,8 @@ compare: setup ## train RECIPES="baseline two-phase" (LR=, EPOCHS=, BATCH= may b
 ensemble: setup ## checkpoints of one split that judge together: MODELS="a.safetensors b.safetensors"
 export: setup ## the model of OUT (or MODEL=file) as an .onnx file, which is judged without torch (BITS=16)
 export-deepfakebench: setup ## crops, labels and split of OUT as DeepfakeBench's trainers read them: TO=folder
+export-tables: setup ## the tables of OUT for pandas, or its faces for COCO tools: TO=folder FORMAT=parquet|coco
+hub: setup ## the model of OUT (or MODEL=file) as a folder that huggingface_hub can upload: TO=folder
 demo: setup ## draw a small corpus of people who do not exist, run everything on it, judge two clips (2 minutes)
 docs-pictures: demo ## make the pictures of docs/ from the demo run (Chromium for two of the four)
 detector: setup ## make the shipped detector again from DFDC=folder PHOTOS="folders" CROPS="tables" (SOURCES=folder: more reals that choose the band; hours on a CPU)
@@ -77,7 +79,7 @@ bench-serve: $(call READY,setup-small) ## what serving costs: start, a warm CLIP
 serve: setup ## the page and the API on http://127.0.0.1:8000 (MODEL=file PORT=; HOST= that others reach needs TOKEN=)
 
 check index extract split train score report options plan \
-  restore augment-sheet compare ensemble export export-deepfakebench demo docs-pictures detector calibrate \
+  restore augment-sheet compare ensemble export export-deepfakebench export-tables hub demo docs-pictures detector calibrate \
   bench-quality bench-extract bench-judge bench-train bench-serve soak serve:
 	$(RUN) $@
 

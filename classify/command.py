@@ -83,13 +83,15 @@ def one_each(arguments: argparse.Namespace, paths: list[str], thing: str) -> Non
         raise OptionsError(f"--time-limit must be more than 0 seconds, got {arguments.time_limit}")
     if arguments.workers is not None and (arguments.workers < 0 or not arguments.csv):
         raise OptionsError(f"--workers is how many processes judge for --csv, at least 0, got {arguments.workers}")
-    for name in ("csv", "report", "annotate", "picture"):
+    if arguments.csv and getattr(arguments, "frames_csv", None):
+        raise OptionsError("--frames-csv lists the frames and --csv the verdicts: run the command once for each")
+    for name in ("csv", "frames_csv", "report", "annotate", "picture"):
         target = getattr(arguments, name, None)
         if target is None:
             continue
         if target.is_dir():
-            raise OptionsError(f"--{name} {target} is a folder: name the file to write")
-        if name == "csv":
+            raise OptionsError(f"--{name.replace('_', '-')} {target} is a folder: name the file to write")
+        if name in ("csv", "frames_csv"):
             continue
         if arguments.csv:
             raise OptionsError(f"--{name} is about one {thing} and --csv about many: leave one out")

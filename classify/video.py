@@ -4,8 +4,10 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from classify.command import add_judge_flags, by, explained, fact_lines, judge_each, judge_for, judge_to_csv
+from classify.judging.frame_table import rows_of, write_frames
 from classify.judging.inputs import printable
 from pipeline.errors import command
 
@@ -46,6 +48,8 @@ def main(argv: list[str] | None = None) -> int:
     add_judge_flags(parser, "clip", "video files")
     parser.add_argument("--annotate", type=Path, metavar="OUT.mp4", help="also write the clip with its boxes and "
                         "scores drawn in, sound kept")
+    parser.add_argument("--frames-csv", type=Path, metavar="FRAMES.csv", help="also write a table with a row for each "
+                        "judged face: clip, person, time in s, score")
     parser.add_argument("-v", "--verbose", action="store_true", help="also the score of every frame as a bar, and what "
                         "the file says of itself")
     arguments = parser.parse_args(argv)
@@ -59,8 +63,17 @@ def main(argv: list[str] | None = None) -> int:
         return [line(verdict) + by(arguments.model), *more]
 
     judged = explained(judge, arguments) if arguments.report or arguments.annotate else judge.judge
-    return judge_each(paths, judged, None if arguments.json else lines, judge.card["model_id"], "video",
-                      arguments.time_limit)
+    frames: list[dict[str, Any]] = []
+
+    def listed(path: str) -> Any:
+        frames.extend(rows_of(verdict := judged(path)))
+        return verdict
+
+    status = judge_each(paths, listed if arguments.frames_csv else judged, None if arguments.json else lines,
+                        judge.card["model_id"], "video", arguments.time_limit)
+    if arguments.frames_csv:
+        write_frames(arguments.frames_csv, frames)
+    return status
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from typing import Callable, Protocol
 
 # Modules that the small installation lacks (setup.cfg, extra "train").
 OF_TRAINING = ("torch", "torchvision", "timm", "facenet_pytorch", "lightning", "safetensors", "onnx", "onnxscript",
-               "pandas", "scipy", "sklearn", "matplotlib", "huggingface_hub", "tensorboard")
+               "pandas", "scipy", "sklearn", "matplotlib", "huggingface_hub", "tensorboard", "pyarrow")
 
 
 class PipelineError(Exception):

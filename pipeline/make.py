@@ -58,6 +58,8 @@ TARGETS = {
     "export": Target("classify.export", flags=("MODEL", "BITS", "CROPS")),
     "export-deepfakebench": Target("data.export_deepfakebench", ("index", "extract", "split"),
                                    flags=("TO", "SIDE_PX")),
+    "export-tables": Target("data.export_tables", ("index", "extract"), flags=("TO", "FORMAT")),
+    "hub": Target("classify.hub", flags=("MODEL", "TO")),
     "restore": Target("classify.training.replaced", flags=("MODEL_ID",)),
     "check": Target("extract.corpus", (), ("extract.corpus:IndexOptions",), out=False),
     "serve": Target("serve.app", options=("serve.options:ServeOptions", "extract.decoding.media:Limits"),

@@ -258,6 +258,11 @@ class Work:
         self.began, self.reasons, self.inputs = time.monotonic(), decision.reasons, decision.inputs
         self.places = {name: self.file(name) for name in self.stage.inputs}
 
+    def wrote(self, names: Sequence[str]) -> None:
+        """Say that the stage wrote these inputs itself: as they are when it finishes, they count."""
+        for name in names:
+            self.inputs.pop(name, None)
+
     def _inputs_used(self) -> dict[str, Any]:
         """Inputs as they were when the work began: one that somebody changed meanwhile is then seen as changed.
 

@@ -193,6 +193,7 @@ def _report(work: stages.Work) -> None:
         if options.robust:
             raise OptionsError("ROBUST= judges altered crops with the model, and SCORES= has none here: pass ROBUST=0")
         _import(work, Path(given.scores), work.folder, given)
+        work.wrote([name for name in work.stage.inputs if name.startswith("scores/")])
     if options.against and Path(options.against).is_file():  # scores of another detector, too
         folder = work.out / stages.OTHERS / stages.foreign_scores(Path(options.against))
         _import(work, Path(options.against), folder, replace(given, threshold=None))

@@ -51,6 +51,7 @@ RUN_ELSEWHERE = {
     "serve": "tests/serve", "demo": "minutes", "docs-pictures": "minutes, Chromium",
     "bench-quality": "needs real clips", "calibrate": "tests/classify",
     "export": "tests/classify/test_export.py", "export-deepfakebench": "tests/data/test_export_deepfakebench.py",
+    "export-tables": "tests/data/test_export_tables.py", "hub": "tests/classify/test_hub.py",
     "setup-small": "installs",
     "detector": "hours", "setup": "installs", "test": "runs this", "test-fast": "runs this",
     "lint": "CI", "help": "tests/test_makefile.py"}

@@ -189,8 +189,19 @@ def save_checkpoint(path: Path, net: torch.nn.Module, card: dict[str, Any], half
     card = {**card, "format": FORMAT, "label_map": {"real": 0, "fake": 1}, "probe": _probe(net, card["size_px"]),
             "model_id": "-".join(filter(None, (card["backbone"], card.get("calibration") and card.get("variant"),
                                                _digest(state)[:8])))}
-    write_bytes(path, save(state, {"card": json.dumps(card)}))
+    # "format" is what huggingface_hub asks of a file of torch.
+    write_bytes(path, _with_sorted_header(save(state, {"card": json.dumps(card), "format": "pt"})))
     return card
+
+
+def _with_sorted_header(content: bytes) -> bytes:
+    """The same safetensors file with the entries of its metadata in order: the library writes them in any."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
+    return len(text).to_bytes(8, "little") + text + content[8 + length:]
 
 
 def _digest(state: dict[str, torch.Tensor]) -> str:

@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import shutil
@@ -7,7 +8,8 @@ import sys
 import pytest
 
 from classify import video
-from classify.judging.judge import MIN_FACES, decide
+from classify.judging.frame_table import rows_of
+from classify.judging.judge import MIN_FACES, Verdict, decide
 from tests.clips import write_clip
 
 CARD = {"aggregation": "mean", "threshold": 0.4}
@@ -204,3 +206,30 @@ def test_modules_of_our_names_in_the_working_directory_do_not_hide_ours(tmp_path
     done = subprocess.run([sys.executable, "-m", "classify.video", "no.mp4", "--device", "cpu"], cwd=tmp_path,
                           capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root})
     assert done.returncode == 1 and "error: no.mp4: no such file" in done.stderr, done.stderr
+
+
+def test_the_table_of_frames_has_the_scores_of_the_json(demo_corpus, tmp_path, capsys):
+    clips = [str(demo_corpus / name) for name in ("Celeb-real/id0_0000.mp4", "Celeb-real/id1_0000.mp4")]
+    assert video.main([*clips, "--json", "--frames-csv", str(tmp_path / "frames.csv")]) == 0
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    with open(tmp_path / "frames.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["path"], float(row["time_s"]), float(row["score"])) for row in rows] == [
+        (one["path"], frame["time_s"], frame["score"]) for one in said for frame in one["frames"]]
+    assert {(row["path"], row["verdict"], row["model"]) for row in rows} == {
+        (one["path"], one["verdict"], one["model"]) for one in said}
+
+
+def test_people_of_a_clip_are_told_apart_in_the_table_of_frames():
+    frames = [[{"time_s": 0., "score": .9}], [{"time_s": 0., "score": .1}, {"time_s": 1., "score": .2}]]
+    people = [{"where": where, "verdict": verdict, "score": score, "frames": own} for where, verdict, score, own in (
+        ("on the left", "fake", .9, frames[0]), ("on the right", "real", .15, frames[1]))]
+    rows = rows_of(Verdict("x.mp4", "fake", .9, .5, "", 2, 2, 2, frames[0], "m", people=people))
+    assert [(row["person"], row["where"], row["score"], row["verdict"]) for row in rows] == [
+        (0, "on the left", .9, "fake"), (1, "on the right", .1, "real"), (1, "on the right", .2, "real")]
+
+
+def test_frames_and_verdicts_are_two_tables(demo_corpus, tmp_path, capsys):
+    tables = ["--csv", str(tmp_path / "a.csv"), "--frames-csv", str(tmp_path / "b.csv")]
+    assert video.main([str(demo_corpus), *tables]) == 1
+    assert "run the command once for each" in capsys.readouterr().err and not (tmp_path / "b.csv").exists()

@@ -153,6 +153,16 @@ def test_the_split_that_the_file_names_is_audited(indexed, tmp_path):
     assert "test fakes have their original in training" in page and "is not known here" not in page
 
 
+def test_a_report_is_up_to_date_until_file_or_threshold_changes(indexed, tmp_path, capsys):
+    out, rows = indexed
+    path = write(tmp_path / "theirs.csv", ("video_id", "score"), [(name, .5) for name in rows["video_id"]])
+    flags = ["--out", str(out), "--scores", str(path), "--sheets", "0"]
+    for more, said in (([], "starting"), ([], "up to date"), (["--threshold", ".7"], "THRESHOLD was none, now 0.7"),
+                       ([], "up to date")):
+        assert report([*flags, *more]) == 0
+        assert said in capsys.readouterr().out
+
+
 def test_two_detectors_are_compared(indexed, tmp_path):
     out, rows = indexed
     one = write(tmp_path / "one.csv", ("video_id", "score"),
