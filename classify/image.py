@@ -7,6 +7,7 @@ from pathlib import Path
 
 from classify.video import add_judge_flags, by, explained, fact_lines, files_below, judge_each, judge_for, printable
 from pipeline.errors import command
+from pipeline.own_files import marked_png
 
 PANEL_PX = 480  # height of each of the two halves of --picture
 
@@ -50,7 +51,7 @@ def draw(verdict, look) -> bytes:
     ok, png = cv2.imencode(".png", np.vstack([bar, np.hstack([picture, gap, seen])])[:, :, ::-1])
     if not ok:
         raise RuntimeError("OpenCV cannot encode what was looked at")
-    return png.tobytes()
+    return marked_png(png.tobytes())
 
 
 def _scaled(picture) -> tuple:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Iterable
 
+from extract.decoding.kinds import IMAGE_SUFFIXES, suffix_of
 from extract.decoding.media import Limits, set_limits
 from pipeline.errors import OptionsError, PipelineError, VideoError, command, fail
 from pipeline.options import add_flags, from_flags
@@ -63,20 +64,38 @@ def fact_lines(facts: dict) -> list[str]:
 
 
 def clips(paths: list[str]) -> list[str]:
-    """Return the paths as given; a folder stands for all videos below it, in order. One without any stands for itself.
-    """
+    """Return the paths as given; a folder stands for all videos below it, in order, which may be folders of their
+    frames. One that is the frames of a clip, or holds no video, stands for itself."""
     return files_below(paths, "video")
 
 
 def files_below(paths: list[str], modality: str) -> list[str]:
     """Return the same for videos or images ("video", "image"), found as an index finds them."""
-    from extract.layouts.walk import walk
-
     found: list[str] = []
     for path in paths:
-        inside = walk(Path(path)).names(modality) if os.path.isdir(path) else []
-        found += [os.path.join(path, name) for name in inside] or [path]
+        inside = _inside(Path(path), modality) if os.path.isdir(path) else []
+        found += [os.path.join(path, name) if name else path for name in inside] or [path]
     return found
+
+
+def _inside(folder: Path, modality: str) -> list[str]:
+    """The files of a folder, or the folders of frames where no file is a video; "" is the folder itself."""
+    from extract.layouts.frames import clips_below
+    from extract.layouts.walk import walk
+
+    found = walk(folder)
+    inside = found.names(modality)
+    if modality == "video" and all(suffix_of(name) in IMAGE_SUFFIXES for name in inside):
+        inside += clips_below(folder, found.names("image"))
+    return sorted(inside)
+
+
+def check_is_file(path: str, thing: str) -> None:
+    """Raises VideoError for a folder that is not the frames of one clip. thing: "video" or "picture"."""
+    from extract.layouts.frames import is_clip
+
+    if os.path.isdir(path) and not (thing == "video" and is_clip(Path(path))):
+        raise VideoError(nothing_in(path, thing))
 
 
 def printable(path: str) -> str:
@@ -112,8 +131,7 @@ def judge_each(paths: Iterable[str], judge: Callable[[str], Any], lines: Callabl
     failed = 0
     for path in paths:
         try:
-            if os.path.isdir(path):
-                raise VideoError(nothing_in(path, thing))
+            check_is_file(path, thing)
             with watchdog(time_limit_of((stamp_of(Path(path)) or [0])[0], time_limit), functools.partial(late, path)):
                 verdict = judge(path)
         except PipelineError as error:
