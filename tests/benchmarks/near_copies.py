@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.near_copies FOLDER [FOLDER…]
 
-Each real clip below the folders is encoded anew three times (crf 34; half the size with crf 26 and with crf 36). All are
-sampled and hashed as extraction does. Printed are the median Hamming distances, over the crops at the same place, of
-each version to its clip and of each two clips, the nearest by name.
+Each real clip below the folders is encoded anew three times (crf 34; half the size with crf 26 and with crf 36). All
+are sampled and hashed as extraction does. Printed are the median Hamming distances, over the crops at the same place,
+of each version to its clip and of each two clips, the nearest by name.
 """
 from __future__ import annotations
 
