@@ -5,15 +5,14 @@ import argparse
 import functools
 import json
 import math
-import os
 import sys
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Sequence
 
-from classify.judging.inputs import files_below, nothing_in, printable
+from classify.judging.inputs import check_is_file, files_below, printable
 from classify.models.shipped import SHIPPED
 from extract.decoding.media import Limits, limits, set_limits
-from pipeline.errors import OptionsError, PipelineError, VideoError, fail
+from pipeline.errors import OptionsError, PipelineError, fail
 from pipeline.options import add_flags, from_flags
 
 LONGEST_FACT = 200  # characters of a line; --json has all that was kept
@@ -127,8 +126,7 @@ def judge_each(paths: Iterable[str], judge: Callable[[str], Any], lines: Callabl
     failed = 0
     for path in paths:
         try:
-            if os.path.isdir(path):
-                raise VideoError(nothing_in(path, thing))
+            check_is_file(path, thing)
             with watchdog(time_limit_of((stamp_of(Path(path)) or [0])[0], time_limit), functools.partial(late, path)):
                 verdict = judge(path)
         except PipelineError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from classify.command import add_judge_flags, by, explained, fact_lines, judge_each, judge_for, judge_to_csv
 from classify.judging.inputs import printable
 from pipeline.errors import command
+from pipeline.own_files import marked_png
 
 PANEL_PX = 480  # height of each of the two halves of --picture
 
@@ -45,7 +46,7 @@ def draw(verdict, look) -> bytes:
     ok, png = cv2.imencode(".png", np.vstack([bar, np.hstack([picture, gap, seen])])[:, :, ::-1])
     if not ok:
         raise RuntimeError("OpenCV cannot encode what was looked at")
-    return png.tobytes()
+    return marked_png(png.tobytes())
 
 
 def _scaled(picture) -> tuple:

@@ -395,9 +395,14 @@ def given_split(index: pd.DataFrame, table: pd.DataFrame, options: SplitOptions 
     made = pd.DataFrame({"video_id": [row["video_id"] for row in rows], "label": [row["label"] for row in rows],
                          "part": parts, "group": _group_names(rows, parts)})
     found = _audit(index, made, copies)
+    absent = [row["video_id"] for row in rows if row["video_id"] not in part_of]
+    missing = [f"{where} gives no part to {len(absent):,} of {len(rows):,} {_thing(rows)}s, so they are left out "
+               f"({', '.join(absent[:8])}{', …' if len(absent) > 8 else ''}): give each a part there, or SPLIT=new "
+               "deals all anew"] if absent else []
     return Split(made, {"rule": "given", "options": as_record(options) if options else {}, "thing": _thing(rows),
                         "dealt": _dealt(rows, {}, f"given by {where.name}"), **found,
-                        "notes": [f"the parts are those of {where.name}"], "warnings": warnings("given", found),
+                        "notes": [f"the parts are those of {where.name}"],
+                        "warnings": [*missing, *warnings("given", found)],
                         "split_hash": split_hash(made)})
 
 

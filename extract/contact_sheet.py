@@ -4,6 +4,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from pipeline.own_files import marked_png
 from pipeline.tables import write_bytes
 
 TILE_PX = 112
@@ -44,7 +45,7 @@ def write_sheet(out: Path, crops_of: dict[str, list[str]], labels: dict[str, int
     ok, png = cv2.imencode(".png", np.hstack([sides[0], gap, sides[1]]))
     if not ok:
         raise RuntimeError("OpenCV cannot encode the contact sheet")
-    write_bytes(out / "sheet.png", png.tobytes())
+    write_bytes(out / "sheet.png", marked_png(png.tobytes()))
 
 
 def _tile(path: Path):

@@ -18,6 +18,7 @@ from classify.judging.sheet.style import FAKE, OTHER, REAL, STYLE
 from classify.training.sweep import CompareOptions, compare
 from pipeline.errors import OptionsError, command, fail
 from pipeline.options import add_flags, from_flags
+from pipeline.own_files import MARK
 from pipeline.tables import write_bytes
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def figure(table: pd.DataFrame) -> bytes:
     axes.grid(False, axis="y")
     drawn.legend(loc="outside lower center", ncols=2)
     target = io.BytesIO()
-    drawn.savefig(target, format="png", dpi=DPI, metadata={"Software": None})
+    drawn.savefig(target, format="png", dpi=DPI, metadata={"Software": MARK})
     return target.getvalue()
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Iterator
 from extract.decoding.media import open_container
 from extract.decoding.sampling import Clip
 from pipeline.errors import OptionsError, VideoError
+from pipeline.own_files import MARK
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,6 +66,7 @@ def _write(path: str, evidence: Evidence) -> None:
     clip.want_all()
     boxes, times = boxes_at(evidence), [frame.time_s for frame in evidence.sampled]
     with open_container(source) as reader, av.open(path, "w") as writer:
+        writer.metadata["comment"] = MARK
         start_s, sound = _sound(reader)
         video: Any = writer.add_stream("libx264", options=ENCODER)
         video.time_base = video.codec_context.time_base = TIME_BASE

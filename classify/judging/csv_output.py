@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 from typing import IO, Any, Callable, Iterable, Iterator, Sequence
 
-from classify.judging.inputs import nothing_in, printable
+from classify.judging.inputs import check_is_file, printable
 from extract.decoding.media import Limits, set_limits
 from extract.store import stamp_of
 from pipeline.errors import TableError, VideoError, fail
@@ -89,8 +89,7 @@ def take(judge: Any, thing: str) -> None:
 
 def judge_one(path: str) -> Any:
     """The Verdict on a file. Raises VideoError."""
-    if os.path.isdir(path):
-        raise VideoError(nothing_in(path, _judge["thing"]))
+    check_is_file(path, _judge["thing"])
     return _judge["one"](path)
 
 

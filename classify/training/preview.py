@@ -25,6 +25,7 @@ from data.loading.options import AugmentOptions
 from data.loading.pack import Pack
 from pipeline.errors import command
 from pipeline.options import as_record
+from pipeline.own_files import marked_png
 from pipeline.tables import write_bytes
 
 ROWS = 4          # of each class at most, each from another video
@@ -92,7 +93,7 @@ def write_sheet(out: Path, model: ModelOptions, training: TrainOptions, options:
     ok, png = cv2.imencode(".png", written[..., ::-1])
     if not ok:
         raise RuntimeError("OpenCV cannot encode the sheet")
-    write_bytes(out / "augment.png", png.tobytes())
+    write_bytes(out / "augment.png", marked_png(png.tobytes()))
     return int((labels_shown == 0).sum()), int((labels_shown == 1).sum())
 
 

@@ -8,13 +8,15 @@ is a class or a part itself (real/0001.jpg) holds pictures, not a video.
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from extract.decoding.frame_files import SAME_SHAPE, frames_among, numbers_of, shape_of
-from extract.decoding.kinds import VIDEO_SUFFIXES, suffix_of
+from extract.decoding.kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, suffix_of
 from extract.layouts.labels import CONTAINERS, FAKE_WORDS, PART_WORDS, REAL_WORDS, told_by, words_of
 
 GROUPS = ("auto", "folder", "name", "none")
@@ -80,6 +82,27 @@ def group_frames(names: list[str], how: str = "auto", only_sure: bool = False) -
             found.alone += sorted(pictures)
     _unnest(found)
     return found
+
+
+def clips_below(root: Path, names: list[str]) -> list[str]:
+    """Return the clips that these pictures are the frames of, relative to `root`; "" is `root` itself.
+
+    names: pictures, relative to the folder `root`, with /.
+    """
+    top = root.resolve().name
+    is_class = set(words_of(top.lower())) <= CLASSES and not re.search(r"\d", top)
+    if not is_class and not NAMED.fullmatch(top) and suffix_of(top) not in VIDEO_SUFFIXES:
+        top = "clip_1"  # whoever names a folder called frames or real_person means what is in it
+    found = group_frames([f"{top}/{name}" for name in names])
+    return sorted(clip.removeprefix(top).removeprefix("/") for clip in found.clips)
+
+
+def is_clip(folder: Path) -> bool:
+    """Whether a folder itself is a clip: it holds the numbered frames of one."""
+    with contextlib.suppress(OSError), os.scandir(folder) as scan:
+        return "" in clips_below(folder, [entry.name for entry in scan if suffix_of(entry.name) in IMAGE_SUFFIXES
+                                          and not entry.name.startswith(".")])
+    return False
 
 
 def notes_on(found: Grouped, how: str) -> list[str]:

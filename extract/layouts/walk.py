@@ -14,6 +14,7 @@ from typing import Any
 from extract.decoding.kinds import modality_by_name, modality_to_index, suffix_of
 from extract.layouts.base import counted, left_out, shown
 from pipeline.errors import CorpusError
+from pipeline.own_files import is_own
 from pipeline.run_record import RECORD, is_record
 from pipeline.storage import Remote
 from pipeline.tables import INDEX
@@ -85,7 +86,7 @@ def fits_a_table(name: str) -> bool:
 
 
 def _walk_local(root: Path) -> Found:
-    found, odd, repeated = Found(), list[str](), list[str]()
+    found, odd, repeated, own_files = Found(), list[str](), list[str](), list[str]()
     visited: set[tuple[int, int]] = set()
     todo, links = [""], list[str]()
     while todo or links:
@@ -119,7 +120,9 @@ def _walk_local(root: Path) -> Found:
             if kind == "folder":
                 (links if entry.is_symlink() else todo).append(name)
             elif kind == "file":
-                if not found.add(name, Path(entry.path), modality_to_index(entry.path)):
+                if is_own(entry.path):
+                    own_files.append(name)
+                elif not found.add(name, Path(entry.path), modality_to_index(entry.path)):
                     odd.append(name)
             else:
                 found.others[suffix_of(entry.name)] += 1
@@ -129,6 +132,9 @@ def _walk_local(root: Path) -> Found:
                            f"{shown(min(odd))}); rename to use")
     if repeated:
         found.notes.append(f"{shown(min(repeated))} leads to a folder that was read already, so it is not followed")
+    if own_files:
+        found.notes.append(f"{counted(len(own_files), 'file')} written by this project for people left out (e.g. "
+                           f"{shown(min(own_files))}): annotated clips, pictures and tables of verdicts are no data")
     if found.own:
         found.notes.append(f"{shown(min(found.own))} was written by this project: not part of the corpus")
     return found

@@ -9,6 +9,7 @@ import pytest
 
 from classify import video
 from classify.judging.frame_table import rows_of
+from classify.judging.inputs import files_below
 from classify.judging.judge import MIN_FACES, Verdict, decide
 from tests.clips import write_clip
 
@@ -233,3 +234,46 @@ def test_frames_and_verdicts_are_two_tables(demo_corpus, tmp_path, capsys):
     tables = ["--csv", str(tmp_path / "a.csv"), "--frames-csv", str(tmp_path / "b.csv")]
     assert video.main([str(demo_corpus), *tables]) == 1
     assert "run the command once for each" in capsys.readouterr().err and not (tmp_path / "b.csv").exists()
+
+
+@pytest.fixture(scope="module")
+def frame_folders(demo_corpus, tmp_path_factory):
+    """Frames of two clips in folders of their own, numbered, and single pictures beside them."""
+    from PIL import Image
+
+    from extract.decoding.sampling import Clip, FrameOptions
+
+    root = tmp_path_factory.mktemp("frames")
+    for number, clip in enumerate(sorted((demo_corpus / "Celeb-real").iterdir())[:2]):
+        (root / "all" / f"v{number}").mkdir(parents=True)
+        for n, frame in enumerate(Clip(clip, FrameOptions(every=.4)).frames()):
+            Image.fromarray(frame.rgb).save(root / "all" / f"v{number}" / f"{n:04d}.png")
+    (root / "photos").mkdir()
+    for name in ("anna", "ben", "carl"):
+        Image.new("RGB", (80, 80)).save(root / "photos" / f"{name}.png")
+    return root
+
+
+def test_a_folder_of_numbered_frames_is_judged_as_one_clip(frame_folders, capsys, tmp_path):
+    assert video.main([str(frame_folders / "all/v0"), "--json", "--device", "cpu"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    n = len(list((frame_folders / "all/v0").iterdir()))
+    assert said["path"] == str(frame_folders / "all/v0") and said["n_read"] == said["n_asked"] == n
+    renamed = shutil.copytree(frame_folders / "all/v0", tmp_path / "frames")  # a name that is a container in a corpus
+    assert files_below([str(renamed)], "video") == [str(renamed)]
+    assert video.main([str(renamed), "--json", "--device", "cpu"]) == 0
+    assert json.loads(capsys.readouterr().out)["score"] == said["score"]
+
+
+def test_a_folder_of_such_folders_is_a_clip_each_also_in_a_table(frame_folders, capsys, tmp_path):
+    folders = [str(frame_folders / f"all/v{number}") for number in range(2)]
+    assert files_below([str(frame_folders / "all")], "video") == folders
+    assert video.main([str(frame_folders / "all"), "--csv", str(tmp_path / "o.csv"), "--workers", "0",
+                       "--device", "cpu"]) == 0
+    assert [row.split(",")[0] for row in (tmp_path / "o.csv").read_text().splitlines()[1:]] == folders
+    capsys.readouterr()
+
+
+def test_a_folder_of_single_pictures_is_no_clip(frame_folders, capsys):
+    assert video.main([str(frame_folders / "photos"), "--device", "cpu"]) == 1
+    assert "no video in this folder, but 3 pictures: python -m classify.image" in capsys.readouterr().err

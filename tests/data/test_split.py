@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from data.split import SplitOptions, describe, main, split_corpus, split_hash
+from data.split import SplitOptions, describe, given_split, main, split_corpus, split_hash
 from data.splitting.audit import audit
 from data.splitting.duplicates import Copies, read_copies
 from data.splitting.extend import Earlier
@@ -503,3 +504,14 @@ class TestCopies:
         write_table(tmp_path / "faces/copies.csv", [{"video_id": "c", "same_as": "b", "how": "samples"},
                                                     {"video_id": "d", "same_as": "c", "how": "near"}], COPIES)
         assert read_copies(tmp_path / "index.csv") == Copies({"b": "a", "c": "a"}, {"b": "a", "c": "a", "d": "a"})
+
+
+def test_a_given_split_names_the_videos_it_has_no_part_for():
+    index = singles(20, 20)
+    table = split_corpus(index).rows[["video_id", "part"]].iloc[2:]
+    split = given_split(index, table, SplitOptions(), Path("split.csv"))
+    absent = sorted(set(index["video_id"]) - set(table["video_id"]))
+    assert any(f"split.csv gives no part to 2 of 40 videos, so they are left out ({', '.join(absent)})" in said
+               for said in split.audit["warnings"])
+    whole = split_corpus(index).rows[["video_id", "part"]]
+    assert not any("no part" in said for said in given_split(index, whole, SplitOptions(), Path("s")).audit["warnings"])

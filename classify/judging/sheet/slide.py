@@ -5,6 +5,8 @@ import io
 import textwrap
 from typing import TYPE_CHECKING
 
+from pipeline.own_files import MARK
+
 if TYPE_CHECKING:
     from classify.judging.evidence import Evidence
 
@@ -51,7 +53,7 @@ def draw_slide(evidence: Evidence) -> bytes:
                 axes.set_title(f"{when}{face.score:.3f}", fontsize=12, pad=3)
     write(.065, "\n".join(textwrap.wrap(" ".join(meaning(evidence)[:2]), 165)), 12, "#444444")
     target = io.BytesIO()
-    figure.savefig(target, format="png", metadata={"Software": None})
+    figure.savefig(target, format="png", metadata={"Software": MARK})
     return target.getvalue()
 
 

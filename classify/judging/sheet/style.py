@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
+from pipeline.own_files import MARK
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -24,10 +26,10 @@ STYLE: Any = {
     "svg.hashsalt": "report", "svg.fonttype": "path",
     "pdf.fonttype": 42,     # TrueType: journals refuse matplotlib's default, Type 3
 }
-# What each format would say of when and by what it was made; without it the same drawing is the same file.
+# What each format says of itself. Without a time the same drawing is the same file.
 UNSAID: dict[str, dict[str, Any]] = {"svg": {"Date": None, "Creator": None},
                                      "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-                                     "png": {"Software": None}}
+                                     "png": {"Software": MARK}}
 DPI = 200                   # of the PNG: 1,000 px wide
 
 Drawn = dict[str, bytes]    # suffix -> file
