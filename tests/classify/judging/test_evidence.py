@@ -60,7 +60,7 @@ def test_a_plain_judgement_makes_no_heat_and_no_jpeg(judge, clip, monkeypatch):
         raise AssertionError("not asked for")
 
     monkeypatch.setattr(gathering, "jpeg", never)
-    monkeypatch.setattr("classify.judging.attribution.heat_maps", never)
+    monkeypatch.setattr(gathering, "heat_maps", never)
     judge.judge(clip)
 
 
