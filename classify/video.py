@@ -28,7 +28,7 @@ def line(verdict) -> str:
 def bars(verdict) -> list[str]:
     """A bar per frame with a face: seconds, score, and the score drawn."""
     full, empty = tuple(BAR_SIGNS if _can_print(BAR_SIGNS) else "#.")
-    return [f"  {f['time_s']:8.2f} s  {f['score']:.3f}  {full * round(f['score'] * BAR):{empty}<{BAR}}"
+    return [f"  {f.time_s:8.2f} s  {f.score:.3f}  {full * round(f.score * BAR):{empty}<{BAR}}"
             for f in verdict.frames]
 
 

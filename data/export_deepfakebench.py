@@ -155,9 +155,10 @@ def points_in_crop(row: dict[str, Any], video: dict[str, Any], options: FaceOpti
     import numpy as np
 
     from extract.faces.cropping import frame_to_crop
-    from extract.video import points_of
+    from extract.faces.face import from_row
 
-    box, points = np.array([row[side] for side in ("x0", "y0", "x1", "y1")]), points_of(row)
+    face = from_row(row)
+    box, points = np.array(face.box), face.points
     matrix = frame_to_crop(box, points, video["width_px"], video["height_px"], options)
     return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
 

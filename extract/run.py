@@ -20,17 +20,21 @@ import json
 import shutil
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from extract.copies import near_copies, same_samples
 from extract.decoding.media import Limits, limits, set_limits
+from extract.decoding.opening import as_indexed
 from extract.decoding.sampling import SAMPLING, FrameOptions
-from extract.faces.detector import DETECTOR, FaceOptions, WholeFrame, make_cascade, pick_device
+from extract.faces.detector import DETECTOR, Detector, FaceOptions, WholeFrame, make_cascade, pick_device
 from extract.layouts.base import thing_of
 from extract.options import RunOptions
 from extract.store import Store, sha256_of, stamps_below, store_at
+from extract.video import Extraction, Outcome, extract_video, known_faces
 from pipeline import stages
 from pipeline.errors import PipelineError, VideoError, command, fail
 from pipeline.options import as_record
@@ -45,7 +49,6 @@ GPU_SHARE = 1 / 6  # of a GPU for a worker on Ray, which has a detector of its o
 WAITING = 2  # workers more than cores where a GPU detects: so many wait for it at any moment
 COPY_WORDS = {"samples": "show the same frames as another, whatever container and metadata",
               "near": "are reals that look like another all along (another bitrate or size)"}
-EMPTY_VIDEO = {"n_asked": 0, "n_read": 0, "n_faces": 0, "width_px": 0, "height_px": 0, "duration_s": 0.0}
 
 
 def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: FaceOptions, run: RunOptions,
@@ -216,10 +219,6 @@ class _Timed:
 def _start_worker(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions, device: str,
                   served: tuple | None = None, most: Limits = Limits()) -> None:
     """served: address and key of a DetectorServer; without one the worker has a detector of its own."""
-    import cv2
-
-    from extract.faces.detector import Detector
-
     set_limits(most)
     cv2.setNumThreads(0)  # a worker a core: more threads only wait for each other
     cascade = None
@@ -236,9 +235,6 @@ def _extract_one(item: tuple[str, str, list | None, dict | None, str | None]) ->
 
     item: video_id, modality, stamp, row and video_id of the real whose boxes it may take.
     """
-    from extract.decoding.opening import as_indexed
-    from extract.video import Extraction, extract_video, known_faces
-
     video_id, modality, stamp, real, original = item
     detector = _worker["detector"]
     start, detector.spent_s = time.perf_counter(), 0.0
@@ -247,7 +243,7 @@ def _extract_one(item: tuple[str, str, list | None, dict | None, str | None]) ->
             found = extract_video(as_indexed(path, modality), detector, _worker["frames"],
                                   known_faces(real) if real else None, False, True)
     except VideoError as error:
-        found = Extraction({"status": error.status, "reason": str(error), **EMPTY_VIDEO})
+        found = Extraction(Outcome(error.status, str(error)))
     except PipelineError as error:  # of all videos (no room on the GPU): it ends the run, and says at which one
         error.args = (f"{video_id}: {error}",)
         raise
@@ -276,7 +272,7 @@ def _expired(item: tuple, error: TimedOut) -> None:
 
 
 def _failed(reason: str, status: str = "error") -> dict:
-    return {"video": {"status": status, "reason": reason, **EMPTY_VIDEO}, "faces": []}
+    return {"video": asdict(Outcome(status, reason)), "faces": []}
 
 
 # ------------------------------------------------------------------------------------------------------- for a person

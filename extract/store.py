@@ -17,14 +17,19 @@ import json
 import os
 import shutil
 import zlib
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Callable, Iterator
 
 from extract.copies import fingerprint
 from extract.decoding.frame_files import frame_files
+from extract.faces.face import as_row
 from pipeline.errors import PipelineError
 from pipeline.storage import Remote, read_many
 from pipeline.tables import write_bytes
+
+if TYPE_CHECKING:
+    from extract.video import Extraction
 
 
 class Store:
@@ -60,12 +65,12 @@ class Store:
                 with contextlib.suppress(OSError):
                     self.partial.parent.rmdir()  # the last of several runs takes it away
 
-    def put(self, video_id: str, found, stamp: list | None, sha256: list[str] | None = None) -> dict:
+    def put(self, video_id: str, found: Extraction, stamp: list | None, sha256: list[str] | None = None) -> dict:
         """Write a video's crops and row into a folder of its own, then rename it into place. Returns the row.
 
         Args:
             video_id: of the video.
-            found: extract.video.Extraction.
+            found: what was extracted.
             stamp: size and times of the video, see `stamp_of`.
             sha256: of its content, and of that of the real whose boxes it took.
 
@@ -83,9 +88,9 @@ class Store:
             name, content = f"{frame:06d}.png", png.tobytes()
             (folder / name).write_bytes(content)  # raises on a full disk, which imwrite does not
             checksums[name] = zlib.crc32(content)
-        for face in found.faces:
-            face["crop"] = f"{video_id}/{face['frame']:06d}.png" if face["face"] == 0 else ""
-        row = {"video": found.video, "faces": found.faces, "made_with": self.made_with, "stamp": stamp,
+        faces = [{**as_row(face), "crop": "" if face.face else f"{video_id}/{face.frame:06d}.png"}
+                 for face in found.faces]
+        row = {"video": asdict(found.video), "faces": faces, "made_with": self.made_with, "stamp": stamp,
                "sha256": sha256, "crc32": checksums, "n_reused": found.n_reused, "mismatch": found.mismatch,
                **fingerprint(found.digests, found.crops)}
         write_bytes(folder / "row.json", json.dumps(row).encode())

@@ -7,21 +7,22 @@ A fake has its real's geometry frame by frame, so boxes found on the real can se
 from __future__ import annotations
 
 import gc
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
+from typing import Any, Mapping, NamedTuple
+
+import numpy as np
 
 from extract.copies import frame_digest
 from extract.decoding.frame import Frame
 from extract.decoding.image import Still, whole_square
+from extract.decoding.in_memory import FramesInMemory
 from extract.decoding.opening import open_media
 from extract.decoding.sampling import Clip, FrameOptions
 from extract.faces.cropping import crop_face
-from extract.faces.detector import LANDMARKS, Detector, Face, WholeFrame, overlap
-from extract.faces.tracks import face_colours, set_tracks
-
-if TYPE_CHECKING:
-    import numpy as np
+from extract.faces.detector import Detection, Detector, WholeFrame, overlap
+from extract.faces.face import Face, from_row
+from extract.faces.tracks import face_colours, number_tracks
 
 CHECK = 3             # of the frames with known faces the first and every third are detected all the same
 # Overlap (IoU) of the main faces from which a checked frame agrees. 24 fakes of Celeb-DF v2 and FaceForensics++
@@ -32,13 +33,29 @@ MOST_FACES = 64       # of a frame, the largest; each costs 14 kB of colours and
 OTHERS_BYTES = 128 * 2 ** 20  # of the crops of other faces, where everyone is asked for: the largest of each frame
 SAME_MOMENT_S = 0.02  # half a frame at 25 a second: frames of one number further apart show different moments
 
+Media = Still | Clip | FramesInMemory  # an opened file, or frames in place of one
 
-@dataclass
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one video, as in tables.VIDEOS. status: "ok", or what kept faces away, and reason says why."""
+
+    status: str
+    reason: str
+    n_asked: int = 0
+    n_read: int = 0
+    n_faces: int = 0
+    width_px: int = 0
+    height_px: int = 0
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class Extraction:
-    """What became of one video.
+    """What was found in one video.
 
-    video: status, reason, n_asked, n_read, n_faces, width_px, height_px, duration_s, as in tables.VIDEOS.
-    faces: one dict per recorded face, as in tables.FACES but for video_id and crop; face 0 of a frame is the main one.
+    video: what became of it.
+    faces: all recorded faces in the order of frame and face; face 0 of a frame is the main one.
     crops: frame number -> crop of the main face, uint8 RGB (crop_px, crop_px, 3).
     others: (frame number, face number from 1) -> crop of another face, where everyone was asked for.
     n_reused: of the frames read, those that the detector did not see because their faces were known.
@@ -47,8 +64,8 @@ class Extraction:
     digests: number of a frame that was read -> extract.copies.frame_digest, where they were asked for.
     """
 
-    video: dict[str, Any]
-    faces: list[dict[str, Any]] = field(default_factory=list)
+    video: Outcome
+    faces: list[Face] = field(default_factory=list)
     crops: dict[int, np.ndarray] = field(default_factory=dict)
     others: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
     n_reused: int = 0
@@ -58,30 +75,29 @@ class Extraction:
 
 
 class Known(NamedTuple):
-    """The faces of the real that a fake was made from: size of its picture in px, frame number -> its face rows."""
+    """The faces of the real that a fake was made from: size of its picture in px, frame number -> its faces."""
 
     width_px: int
     height_px: int
-    faces: dict[int, list[dict[str, Any]]]
+    faces: dict[int, list[Face]]
 
 
 def known_faces(row: Mapping[str, Any]) -> Known:
-    """What extraction found in a real, for its fakes.
+    """Return what extraction found in a real, for its fakes.
 
-    row: "video" (width_px, height_px of tables.VIDEOS) and "faces" (rows of tables.FACES; video_id and crop are left
-    out). A video without a face, or one that could not be read, gives a Known that is of no use and does no harm.
+    row: "video" (width_px, height_px of tables.VIDEOS) and "faces" (rows of tables.FACES). A video without
+    a face, or one that could not be read, gives a Known without faces, with which all frames are detected.
     """
-    faces: dict[int, list[dict[str, Any]]] = {}
-    for face in sorted(row["faces"], key=lambda face: (face["frame"], face["face"])):
-        kept = {name: value for name, value in face.items() if name not in ("video_id", "crop", "track")}
-        faces.setdefault(face["frame"], []).append(kept)
+    faces: dict[int, list[Face]] = {}
+    for face in sorted(map(from_row, row["faces"]), key=lambda face: (face.frame, face.face)):
+        faces.setdefault(face.frame, []).append(face)
     return Known(row["video"]["width_px"], row["video"]["height_px"], faces)
 
 
 class _Found(NamedTuple):
-    """Faces of one frame: its rows, and the boxes they come from (not rounded where they were detected)."""
+    """Faces of one frame, and the boxes they come from (not rounded where they were detected)."""
 
-    rows: list[dict[str, Any]]
+    faces: list[Face]
     boxes: list[np.ndarray]
 
 
@@ -89,10 +105,10 @@ class _Mismatch(Exception):
     """A checked frame's main face is not where the known one is."""
 
 
-def extract_video(path: str | Path | Still | Clip, detector: Detector | WholeFrame, options: FrameOptions,
+def extract_video(path: str | Path | Media, detector: Detector | WholeFrame, options: FrameOptions,
                   known: Known | None = None, everyone: bool = False, digest: bool = False) -> Extraction:
     """Sample frames, find faces, crop the main one of each frame. A picture (by its content, or a Still) is one
-    frame; a Clip brings its own options.
+    frame; a Clip brings its own options; of FramesInMemory every frame is taken.
 
     The main face is the detector's first. Memory: `detector.batch` frames of together at most BATCH_BYTES, the crops,
     and 14 kB of colours a face, of which a frame has at most MOST_FACES.
@@ -108,46 +124,43 @@ def extract_video(path: str | Path | Still | Clip, detector: Detector | WholeFra
     try:
         return _extract(path, _Finder(detector, known), options, everyone, digest)
     except _Mismatch:
-        result = _extract(path, _Finder(detector), options, everyone, digest)
-        result.mismatch = True
-        return result
+        return replace(_extract(path, _Finder(detector), options, everyone, digest), mismatch=True)
 
 
-def _extract(path: str | Path | Still | Clip, finder: _Finder, options: FrameOptions, everyone: bool,
+def _extract(path: str | Path | Media, finder: _Finder, options: FrameOptions, everyone: bool,
              digest: bool) -> Extraction:
-    clip = path if isinstance(path, Still | Clip) else open_media(path, options)
+    clip = path if isinstance(path, Media) else open_media(path, options)
     cut = finder.detector.options
-    result = Extraction({}, modality="image" if isinstance(clip, Still) else "video")
-    faces: list[tuple[dict[str, Any], np.ndarray]] = []  # rows with their colours
+    faces: list[tuple[Face, np.ndarray]] = []  # with their colours
+    crops: dict[int, np.ndarray] = {}
+    others: dict[tuple[int, int], np.ndarray] = {}
+    digests: dict[int, bytes] = {}
     size = (0, 0)
     n_read = 0
     most_others = OTHERS_BYTES // (max(1, clip.n_asked) * 3 * cut.crop_px ** 2)
     for frames in _batches(clip.frames(), finder.detector.batch):
         n_read += len(frames)
         size = frames[0].rgb.shape[:2]
-        result.digests.update({frame.number: frame_digest(frame.rgb) for frame in frames if digest})
+        digests.update({frame.number: frame_digest(frame.rgb) for frame in frames if digest})
         for frame, found in zip(frames, finder(frames)):
-            faces += [(row, face_colours(frame.rgb, box)) for row, box in zip(*found)]
-            if found.rows:
-                result.crops[frame.number] = (whole_square(frame.rgb, cut.crop_px) if cut.crop == "whole" else
-                                              crop_face(frame.rgb, found.boxes[0], points_of(found.rows[0]), cut))
-            for row, box in list(zip(*found))[1:1 + most_others] if everyone else ():
-                result.others[frame.number, row["face"]] = crop_face(frame.rgb, box, points_of(row), cut)
+            faces += [(face, face_colours(frame.rgb, box)) for face, box in zip(*found)]
+            if found.faces:
+                crops[frame.number] = (whole_square(frame.rgb, cut.crop_px) if cut.crop == "whole" else
+                                       crop_face(frame.rgb, found.boxes[0], found.faces[0].points, cut))
+            for face, box in list(zip(*found))[1:1 + most_others] if everyone else ():
+                others[frame.number, face.face] = crop_face(frame.rgb, box, face.points, cut)
     # PyAV's frames and their side data refer to each other: without this a worker keeps 20 MB of each 720p clip until
     # Python looks for such cycles by itself, which it does after many more clips.
     gc.collect(1)
     nothing = "no face" if isinstance(clip, Still) else f"no face in {n_read} frames"
-    status, reason = ("ok", clip.damage) if result.crops else ("no_face", nothing)
-    if not result.crops and clip.damage:
+    status, reason = ("ok", clip.damage) if crops else ("no_face", nothing)
+    if not crops and clip.damage:
         reason = f"{reason}; {clip.damage}"
-    faces.sort(key=lambda pair: (pair[0]["frame"], pair[0]["face"]))
-    result.faces = [row for row, _ in faces]
-    set_tracks(result.faces, [look for _, look in faces])
-    result.n_reused = finder.n_reused
-    result.video = {"status": status, "reason": reason, "n_asked": clip.n_asked, "n_read": n_read,
-                    "n_faces": len(result.crops), "width_px": size[1], "height_px": size[0],
-                    "duration_s": round(clip.duration_s, 6)}
-    return result
+    faces.sort(key=lambda pair: (pair[0].frame, pair[0].face))
+    return Extraction(
+        Outcome(status, reason, clip.n_asked, n_read, len(crops), size[1], size[0], round(clip.duration_s, 6)),
+        number_tracks([face for face, _ in faces], [look for _, look in faces]), crops, others, finder.n_reused,
+        modality="image" if isinstance(clip, Still) else "video", digests=digests)
 
 
 class _Finder:
@@ -161,8 +174,8 @@ class _Finder:
         """frames: of one picture size. Raises _Mismatch."""
         known = [self._known(frame) for frame in frames]
         reused = set()
-        for number, rows in enumerate(known):
-            if rows:
+        for number, real in enumerate(known):
+            if real:
                 if self.n_known % CHECK:
                     reused.add(number)
                 self.n_known += 1
@@ -170,35 +183,26 @@ class _Finder:
         asked = [frame.rgb for number, frame in enumerate(frames) if number not in reused]
         detected = iter(self.detector.detect(asked) if asked else [])
         found = []
-        for number, (frame, rows) in enumerate(zip(frames, known)):
+        for number, (frame, real) in enumerate(zip(frames, known)):
             if number in reused:
-                found.append(_Found([{**row, "time_s": round(frame.time_s, 6)} for row in rows], _boxes(rows)))
+                found.append(_Found([replace(face, time_s=round(frame.time_s, 6)) for face in real], _boxes(real)))
                 continue
             faces = next(detected)[:MOST_FACES]
-            if rows and not (faces and overlap(faces[0].box, _boxes(rows)[0]) >= SAME_FACE):
+            if real and not (faces and overlap(faces[0].box, _boxes(real)[0]) >= SAME_FACE):
                 raise _Mismatch
-            found.append(_Found([_row(frame, n, face, len(faces)) for n, face in enumerate(faces)],
+            found.append(_Found([_recorded(frame, n, face, len(faces)) for n, face in enumerate(faces)],
                                 [face.box for face in faces]))
         return found
 
-    def _known(self, frame: Frame) -> list[dict[str, Any]]:
+    def _known(self, frame: Frame) -> list[Face]:
         if not self.known or frame.rgb.shape[:2] != (self.known.height_px, self.known.width_px):
             return []
-        rows = self.known.faces.get(frame.number, [])
-        return rows if rows and abs(rows[0]["time_s"] - frame.time_s) <= SAME_MOMENT_S else []
+        faces = self.known.faces.get(frame.number, [])
+        return faces if faces and abs(faces[0].time_s - frame.time_s) <= SAME_MOMENT_S else []
 
 
-def _boxes(rows: list[dict[str, Any]]) -> list[np.ndarray]:
-    import numpy as np
-
-    return [np.array([row[side] for side in ("x0", "y0", "x1", "y1")], np.float32) for row in rows]
-
-
-def points_of(row: Mapping[str, Any]) -> np.ndarray:
-    """Return the landmarks of a row of tables.FACES, float64 (5, 2), x y in px of the full frame."""
-    import numpy as np
-
-    return np.array([[row[f"x_{name}"], row[f"y_{name}"]] for name in LANDMARKS])
+def _boxes(faces: list[Face]) -> list[np.ndarray]:
+    return [np.array(face.box, np.float32) for face in faces]
 
 
 def _batches(frames, size: int):
@@ -214,11 +218,9 @@ def _batches(frames, size: int):
         yield batch
 
 
-def _row(frame: Frame, number: int, face: Face, n_faces: int) -> dict[str, Any]:
+def _recorded(frame: Frame, number: int, found: Detection, n_faces: int) -> Face:
     # Hundredths of a pixel: below what the detector resolves, and the same text for the same input.
-    box = dict(zip(("x0", "y0", "x1", "y1"), (round(float(v), 2) for v in face.box)))
-    points = {f"{axis}_{name}": round(float(point["xy".index(axis)]), 2)
-              for name, point in zip(LANDMARKS, face.landmarks)
-              for axis in "xy"}
-    return {"time_s": round(frame.time_s, 6), "frame": frame.number, "face": number, **box, **points,
-            "confidence": round(face.confidence, 4), "n_faces": n_faces, "track": 0}
+    x0, y0, x1, y1 = (round(float(v), 2) for v in found.box)
+    points = tuple(round(float(v), 2) for v in found.landmarks.reshape(-1))
+    return Face(round(frame.time_s, 6), frame.number, (x0, y0, x1, y1), points, round(found.confidence, 4), number,
+                n_faces)

@@ -99,9 +99,9 @@ def _judge(pipe: Connection, model: str, device: str):
     class Telling(Judge):
         """Tells when the network's turn comes."""
 
-        def _verdict(self, path, found):
-            tell("judging", found.video["n_read"])
-            return super()._verdict(path, found)
+        def _verdict(self, path, found, facts):
+            tell("judging", found.video.n_read)
+            return super()._verdict(path, found, facts)
 
         def begin(self) -> None:
             watched.n_frames = 0
@@ -161,7 +161,7 @@ def shown_faces(evidence: Evidence) -> list[dict[str, Any]]:
     for number in chosen(list(frames), scores, MOST_FACES) if frames else []:
         frame, faces = frames[number]
         face = max(faces, key=lambda face: face.score)
-        found.append({"time_s": frame.time_s, "score": face.score, "where": evidence.people[face.person]["where"],
+        found.append({"time_s": frame.time_s, "score": face.score, "where": evidence.people[face.person].where,
                       "jpeg": as_data(face.face)})
     return found
 

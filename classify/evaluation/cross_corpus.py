@@ -21,7 +21,6 @@ from classify.evaluation.bootstrap import RESAMPLES, SEED, exact, interval
 from classify.evaluation.corruptions import ALTERATIONS, COMMON
 from classify.judging.aggregate import auc
 from classify.judging.calibration import Calibration, Copy, false_alarms_by_origin, fit, reliability
-from classify.judging.face_quality import Quality
 from pipeline.errors import command
 from pipeline.parallel import cpu_count, map_unordered
 from pipeline.progress import progress_bar
@@ -179,8 +178,8 @@ def _judge_clip(job: tuple[int, Judged, Path]) -> list[dict[str, Judged]]:
             if px not in people:
                 people[px] = [altered(person, px, ALTERATIONS.get(name)) for person in found.people]
             decides = judge.judge_crops(people[px], found.n_read, MIN_FACES)[0][0]
-            unfit = bool(decides["quality"] and Quality(**decides["quality"]).unfit())
-            mine[name] = replace(clip, score=decides["score"], verdict=decides["verdict"], reason=decides["reason"],
+            unfit = bool(decides.quality and decides.quality.unfit())
+            mine[name] = replace(clip, score=decides.score, verdict=decides.verdict, reason=decides.reason,
                                  unfit=unfit)
     return out
 

@@ -12,7 +12,8 @@ method, per group and per way of counting.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from classify.evaluation.bootstrap import (
@@ -37,7 +38,52 @@ if TYPE_CHECKING:
 MIN_RANKED = 2        # of each class for AUC, AP and EER: with one, they tell that clip and not the model
 MIN_CALIBRATION = 50  # scores for a calibration error: five a bin; below, it measures the sample and not the model
 
-Cell = dict[str, Any]  # {"value", "low", "high": float | None, "reason": str}
+Cell = dict[str, Any]  # a Metric as it stands in metrics.json
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number with its interval.
+
+    value: None where it is undefined. low, high: ends of the 95 % interval, None where there is none. reason: why
+    something is None.
+    """
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+
+def measure(labels: Sequence[int], scores: Sequence[float], threshold: float, groups: Sequence[Any] | None = None
+            ) -> dict[str, Metric]:
+    """Compute every metric of judged videos, with intervals.
+
+    Args:
+        labels: 0 real, 1 fake.
+        scores: P(fake) in [0, 1], one a label.
+        threshold: a score at or above it is called fake.
+        groups: what each video belongs to (a person, a source video); whole groups are resampled. None: each video is
+            a group of its own.
+
+    Returns:
+        A Metric for each name in classify.evaluation.bootstrap.METRICS.
+
+    Raises:
+        TableError: lengths differ, or a label or score does not exist.
+    """
+    import pandas as pd
+
+    names = list(range(len(labels))) if groups is None else list(groups)
+    if not len(labels) == len(scores) == len(names):
+        raise TableError(f"as many labels as scores and groups are needed, got {len(labels)}, {len(scores)} and "
+                         f"{len(names)}")
+    if not all(label in (0, 1) for label in labels) or not all(0 <= score <= 1 for score in scores):
+        raise TableError("labels must be 0 or 1 and scores must be from 0 to 1")
+    rows = pd.DataFrame({"label": [int(label) for label in labels], "score": [float(score) for score in scores],
+                         "group": names})
+    rows = rows.assign(call=(rows["score"] >= threshold).astype("int64"), source=rows["group"])
+    return _measured(rows, 0, "video", "")[2]
 
 
 def evaluate(videos: pd.DataFrame, frames: pd.DataFrame, threshold: float, part: str = "test",
@@ -124,10 +170,10 @@ def calibration(rows: pd.DataFrame) -> dict[str, Any]:
     """
     found = reliability(rows["score"].to_numpy(float), rows["label"].to_numpy(), alike=False)
     if len(rows) < MIN_CALIBRATION:
-        ece = _cell(reason=f"{len(rows)} scores; a calibration error over {BINS} bins needs {MIN_CALIBRATION}")
+        ece = Metric(reason=f"{len(rows)} scores; a calibration error over {BINS} bins needs {MIN_CALIBRATION}")
     else:
-        ece = _cell(found["ece"], reason="no interval is computed for it")
-    return {**found, "ece": ece}
+        ece = Metric(found["ece"], reason="no interval is computed for it")
+    return {**found, "ece": asdict(ece)}
 
 
 def without_probabilities(metrics: dict[str, Any]) -> None:
@@ -159,8 +205,9 @@ def to_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
                    **{f"group:{name}": countings for name, countings in metrics[level]["groups"].items()}}
         for subset, countings in subsets.items():
             for counting, block in countings.items():
-                cells = {**{name: _cell(block[name]) for name in ("n_real", "n_fake", "n_groups")},
-                         **{name: _cell(count) for name, count in block["confusion"].items()}, **block["metrics"]}
+                cells = {**{name: asdict(Metric(block[name])) for name in ("n_real", "n_fake", "n_groups")},
+                         **{name: asdict(Metric(count)) for name, count in block["confusion"].items()},
+                         **block["metrics"]}
                 for metric, cell in cells.items():
                     add(level, subset, counting, metric, cell, block["n_real"] + block["n_fake"])
         add(level, "all", "left_out", "ece", metrics["calibration"][level]["ece"], metrics["calibration"][level]["n"])
@@ -205,29 +252,32 @@ def _as_wrong(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _block(rows: pd.DataFrame, n_failed: int, level: str, no_interval: str) -> dict[str, Any]:
     """The numbers of one subset in one way of counting, with intervals unless `no_interval` says why not."""
+    labels, calls = rows["label"].to_numpy(), rows["call"].to_numpy()
+    confusion = {f"{real}_as_{called}": int(((labels == i) & (calls == j)).sum())
+                 for i, real in enumerate(("real", "fake")) for j, called in enumerate(("real", "fake"))}
+    by, note, metrics = _measured(rows, n_failed, level, no_interval)
+    return {"n_real": int((labels == 0).sum()), "n_fake": int((labels == 1).sum()),
+            "n_groups": int(rows["group"].nunique()), "by": by, "note": note, "confusion": confusion,
+            "metrics": {name: asdict(metric) for name, metric in metrics.items()}}
+
+
+def _measured(rows: pd.DataFrame, n_failed: int, level: str, no_interval: str) -> tuple[str, str, dict[str, Metric]]:
+    """Return what was resampled, a remark on that, and the metrics."""
     import numpy as np
 
     labels, scores, calls = rows["label"].to_numpy(), rows["score"].to_numpy(float), rows["call"].to_numpy()
-    confusion = {f"{real}_as_{called}": int(((labels == i) & (calls == j)).sum())
-                 for i, real in enumerate(("real", "fake")) for j, called in enumerate(("real", "fake"))}
     undefined = _undefined(labels, calls, n_failed, level)
     point = numbers(labels, scores, calls, np.ones((1, len(rows)))) if len(rows) else {}
     by, note, why = ("", "", no_interval) if no_interval else resampled_by(rows)
     draws = resample(labels, scores, calls, rows[by].to_numpy()) if by else {}
     metrics = {}
-    for metric in METRICS:
-        if metric in undefined:
-            metrics[metric] = _cell(reason=undefined[metric])
+    for name in METRICS:
+        if name in undefined:
+            metrics[name] = Metric(reason=undefined[name])
         else:
-            low, high, reason = interval(draws[metric]) if by else (None, None, why)
-            metrics[metric] = _cell(float(point[metric][0]), low, high, reason)
-    return {"n_real": int((labels == 0).sum()), "n_fake": int((labels == 1).sum()),
-            "n_groups": int(rows["group"].nunique()), "by": by, "note": note, "confusion": confusion,
-            "metrics": metrics}
-
-
-def _cell(value: float | None = None, low: float | None = None, high: float | None = None, reason: str = "") -> Cell:
-    return {"value": value, "low": low, "high": high, "reason": reason}
+            low, high, reason = interval(draws[name]) if by else (None, None, why)
+            metrics[name] = Metric(float(point[name][0]), low, high, reason)
+    return by, note, metrics
 
 
 def _undefined(labels: np.ndarray, calls: np.ndarray, n_failed: int, level: str) -> dict[str, str]:

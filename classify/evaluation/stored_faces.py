@@ -19,6 +19,7 @@ import numpy as np
 from extract.decoding.sampling import Clip, FrameOptions
 from extract.faces.cropping import crop_face
 from extract.faces.detector import Detector, FaceOptions
+from extract.faces.face import Face
 from pipeline.errors import VideoError
 from pipeline.options import from_record
 from pipeline.parallel import map_unordered
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 VERSION = 1     # raised when the same clip gives other faces
 MOST_PX = 1024  # side of a stored square
-SIDES = ("x0", "y0", "x1", "y1")
 
 
 class Found(NamedTuple):
@@ -72,14 +72,15 @@ def altered(person: Person, crop_px: int, alter: Alter | None = None) -> Person:
     Returns:
         A person as `classify.judging.judge.Judge` takes it, boxes in px of the altered frame.
     """
-    crops, rows = [], []
-    for row, square in zip(person.rows, person.crops):
+    crops, faces = [], []
+    for face, square in zip(person.faces, person.crops):
         changed = alter(square) if alter else square
         share = changed.shape[0] / square.shape[0]
         how = cv2.INTER_AREA if changed.shape[0] > crop_px else cv2.INTER_CUBIC  # as crop_face does it
         crops.append(cv2.resize(changed, (crop_px, crop_px), interpolation=how))
-        rows.append({**row, **{side: row[side] * share for side in SIDES}})
-    return person._replace(rows=rows, crops=crops)
+        x0, y0, x1, y1 = (side * share for side in face.box)
+        faces.append(dataclasses.replace(face, box=(x0, y0, x1, y1)))
+    return dataclasses.replace(person, faces=faces, crops=crops)
 
 
 class _Kept(Clip):
@@ -106,7 +107,7 @@ def _look(job: tuple[str, Path]) -> None:
     """In a worker: store the faces of one clip."""
     from classify.judging.judge import MIN_FACES
     from classify.judging.people import people_of
-    from extract.video import extract_video, points_of
+    from extract.video import extract_video
 
     path, file = job
     content: dict[str, Any] = {}
@@ -114,14 +115,13 @@ def _look(job: tuple[str, Path]) -> None:
     try:
         clip = _Kept(path, _frames)
         found = extract_video(clip, _detector, _frames, everyone=True)
-        content["n_read"] = np.array(found.video["n_read"])
+        content["n_read"] = np.array(found.video.n_read)
         for n_people, person in enumerate(people_of(found, MIN_FACES), 1):
             prefix = f"{n_people - 1}-"
-            content[prefix + "rows"] = np.array([[row[name] for name in ("time_s", *SIDES)] for row in person.rows])
+            content[prefix + "rows"] = np.array([[face.time_s, *face.box] for face in person.faces])
             content[prefix + "where"] = np.array([str(person.track), person.where])
-            for number, row in enumerate(person.rows):
-                box = np.array([row[side] for side in SIDES])
-                content[f"{prefix}{number}"] = _square(clip.seen[row["frame"]], box, points_of(row))
+            for number, face in enumerate(person.faces):
+                content[f"{prefix}{number}"] = _square(clip.seen[face.frame], np.array(face.box), face.points)
     except VideoError as error:
         content = {"n_read": np.array(0), "reason": np.array(str(error))}
     content["n_people"] = np.array(n_people)
@@ -142,10 +142,11 @@ def read(file: Path) -> Found:
     with np.load(file) as content:
         people = []
         for number in range(int(content["n_people"])):
-            rows = [dict(zip(("time_s", *SIDES), map(float, row))) for row in content[f"{number}-rows"]]
+            rows = content[f"{number}-rows"].tolist()
+            faces = [Face(time_s, frame, (x0, y0, x1, y1)) for frame, (time_s, x0, y0, x1, y1) in enumerate(rows)]
             track, where = map(str, content[f"{number}-where"])
-            people.append(Person(None if track == "None" else int(track), where, rows,
-                                 [content[f"{number}-{face}"] for face in range(len(rows))]))
+            people.append(Person(None if track == "None" else int(track), where, faces,
+                                 [content[f"{number}-{face}"] for face in range(len(faces))]))
         return Found(int(content["n_read"]), people, str(content["reason"]) if "reason" in content else "")
 
 

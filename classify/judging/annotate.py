@@ -110,8 +110,8 @@ def boxes_at(evidence: Evidence) -> list[list[tuple[tuple[float, ...], float]]]:
     """Per sampled frame its judged faces: box in px of the frame, and score."""
     by_time: dict[float, list[tuple[tuple[float, ...], float]]] = {}
     for person, boxes in zip(evidence.people, evidence.boxes):
-        for frame, box in zip(person["frames"], boxes):
-            by_time.setdefault(frame["time_s"], []).append((box, frame["score"]))
+        for frame, box in zip(person.frames, boxes):
+            by_time.setdefault(frame.time_s, []).append((box, frame.score))
     return [by_time.get(frame.time_s, []) for frame in evidence.sampled]
 
 

@@ -8,18 +8,24 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Sequence
+from typing import Any, Iterator, NamedTuple, Sequence
 
-from classify.judging.judge import Judge, Verdict
+import cv2
+import numpy as np
+
+from classify.judging.attribution import coloured, heat_maps, most
+from classify.judging.calibration import Calibration
+from classify.judging.judge import Judge, PersonVerdict, Verdict
+from classify.judging.people import Person
+from classify.models.versions import versions
+from data.loading.crops import to_input
 from extract.decoding.frame import Frame
 from extract.decoding.frame_files import files_of
 from extract.decoding.image import Still
 from extract.decoding.kinds import modality_of
 from extract.decoding.media import open_bytes
 from extract.decoding.sampling import Clip, FrameOptions
-
-if TYPE_CHECKING:
-    import numpy as np
+from extract.faces.face import Box
 
 MOST_FRAMES = 20        # shown on a sheet
 MOST_FACES = 40         # shown on a sheet; with more than two people in a frame, fewer frames are
@@ -70,8 +76,8 @@ class Evidence:
     bytes: int
     demo: bool
     band: tuple[float, float] | None
-    people: list[dict[str, Any]]
-    boxes: list[list[tuple[float, ...]]]
+    people: list[PersonVerdict]
+    boxes: list[list[Box]]
     sampled: list[Sampled]
     shown: list[tuple[Sampled, list[ShownFace]]]
     n_judged: int
@@ -110,45 +116,35 @@ def gather(judge: Judge, path: str | Path, pictures: bool = True) -> Evidence:
 
     pictures: False leaves `shown` empty, where only the boxes are wanted.
     """
-    from classify.judging.calibration import Calibration
-    from classify.models.versions import versions
-
     modality = modality_of(path)
     opened = KeptStill(path) if modality == "image" else KeptClip(path, judge.frames)
     verdict, found = judge.judge_people(path, opened)
-    people = verdict.people or [{"where": "", "verdict": verdict.verdict, "score": verdict.score,
-                                 "probability": verdict.probability, "reason": verdict.reason,
-                                 "n_faces": len(verdict.frames), "quality": verdict.quality, "frames": verdict.frames}]
+    people = verdict.people or [PersonVerdict(None, "", verdict.verdict, verdict.score, verdict.probability,
+                                              verdict.reason, len(verdict.frames), verdict.quality, verdict.frames)]
     calibration = Calibration.of(judge.card)
-    sides = ("x0", "y0", "x1", "y1")
     sampled = sorted(opened.sampled, key=lambda frame: frame.number)  # those of a full decode come last
-    judged = {row["frame"] for person in found for row in person.rows}
+    judged = {face.frame for person in found for face in person.faces}
     faces, no_heat = _faces(judge, found, people, sampled) if pictures else ({}, "")
     return Evidence(
         verdict, "picture" if modality == "image" else "clip", *_sha256_and_size(path),
         bool(judge.card.get("demo")), (calibration.low, calibration.high) if calibration else None, people,
-        [[tuple(row[side] for side in sides) for row in person.rows] for person in found], sampled,
+        [[face.box for face in person.faces] for person in found], sampled,
         [(frame, faces[frame.number]) for frame in sampled if frame.number in faces], len(judged), no_heat,
         opened.duration_s, {name: judge.card[name] for name in OF_CARD if judge.card.get(name) is not None},
         versions(), judge.frames)
 
 
-def _faces(judge: Judge, found: Sequence[Any], people: Sequence[dict[str, Any]],
+def _faces(judge: Judge, found: Sequence[Person], people: Sequence[PersonVerdict],
            sampled: Sequence[Sampled]) -> tuple[dict[int, list[ShownFace]], str]:
     """The judged faces of the frames to show, by frame number, and what keeps heat maps away."""
-    import numpy as np
-
-    from classify.judging.attribution import coloured, heat_maps, most
-    from data.loading.crops import to_input
-
-    by_frame: dict[int, list[tuple[int, int]]] = {}  # frame -> (person, place among its rows)
+    by_frame: dict[int, list[tuple[int, int]]] = {}  # frame -> (person, place among its faces)
     for person, entry in enumerate(found):
-        for place, row in enumerate(entry.rows):
-            by_frame.setdefault(row["frame"], []).append((person, place))
+        for place, seen in enumerate(entry.faces):
+            by_frame.setdefault(seen.frame, []).append((person, place))
     size = {frame.number: (frame.width_px, frame.height_px) for frame in sampled}
     if not by_frame:
         return {number: [] for number in chosen([frame.number for frame in sampled], [0.0] * len(sampled), 6)}, ""
-    scores = {n: max(people[p]["frames"][k]["score"] for p, k in by_frame[n]) for n in sorted(by_frame)}
+    scores = {n: max(people[p].frames[k].score for p, k in by_frame[n]) for n in sorted(by_frame)}
     limit = min(MOST_FRAMES, max(1, MOST_FACES // max(len(entries) for entries in by_frame.values())))
     shown = {number: by_frame[number] for number in chosen(list(scores), list(scores.values()), limit)}
     crops = [found[p].crops[k] for entries in shown.values() for p, k in entries]
@@ -158,20 +154,18 @@ def _faces(judge: Judge, found: Sequence[Any], people: Sequence[dict[str, Any]],
     made: dict[int, list[ShownFace]] = {}
     for number, entries in shown.items():
         for p, k in entries:
-            n, row, (width, height) = next(faces), found[p].rows[k], size[number]
+            n, (x0, y0, x1, y1), (width, height) = next(faces), found[p].faces[k].box, size[number]
             face = to_input(crops[n], FACE_PX, centre)
-            box = None if judge.whole else (_share(row["x0"], width), _share(row["y0"], height),
-                                            _share(row["x1"], width), _share(row["y1"], height))
+            box = None if judge.whole else (_share(x0, width), _share(y0, height), _share(x1, width),
+                                            _share(y1, height))
             made.setdefault(number, []).append(ShownFace(
-                p, people[p]["frames"][k]["score"], box, jpeg(face, FACE_PX, FACE_BYTES),
+                p, people[p].frames[k].score, box, jpeg(face, FACE_PX, FACE_BYTES),
                 jpeg(coloured(face, maps[n], full), FACE_PX, FACE_BYTES) if maps is not None else None))
     return made, "" if maps is not None else NO_HEAT.get(judge.card.get("framework", ""), "this network has no places")
 
 
 def chosen(numbers: Sequence[int], scores: Sequence[float], limit: int) -> list[int]:
     """At most `limit` of the frames, evenly over the clip; the one with the highest score is always among them."""
-    import numpy as np
-
     if len(numbers) <= limit:
         return list(numbers)
     places = sorted({round(float(place)) for place in np.linspace(0, len(numbers) - 1, limit)})
@@ -183,8 +177,6 @@ def chosen(numbers: Sequence[int], scores: Sequence[float], limit: int) -> list[
 
 def jpeg(rgb: np.ndarray, longest_px: int, most_bytes: int) -> bytes:
     """uint8 RGB (height, width, 3) as a JPEG of at most so many bytes, smaller and coarser where it must be."""
-    import cv2
-
     for scale, quality in FALLBACKS:
         shrink = min(1.0, longest_px * scale / max(rgb.shape[:2]))
         size = max(1, round(rgb.shape[1] * shrink)), max(1, round(rgb.shape[0] * shrink))

@@ -7,10 +7,11 @@ about, the detector before called 26 of 36 reals FAKE (BENCHMARKS.md).
 """
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Sequence
+from dataclasses import dataclass
+from typing import Sequence
 
-if TYPE_CHECKING:
-    import numpy as np
+import cv2
+import numpy as np
 
 FACE_PX = 60     # longer side of the box
 DARK = 40.0      # mean luma of the middle of the crop, 0 to 255
@@ -21,7 +22,8 @@ SIDE = 128       # px that light and sharpness are measured at
 MIDDLE = 0.75    # share of the crop's side that is measured: the face, not what is around it
 
 
-class Quality(NamedTuple):
+@dataclass(frozen=True)
+class Quality:
     """Medians over the judged faces. face_px: longer side of the box in px of the frame. light: mean luma, 0 to 255.
     sharpness: spread of the Laplacian over spread of the luma at 128 px, about .1 (soft) to .6 (crisp)."""
 
@@ -49,10 +51,12 @@ class Quality(NamedTuple):
 
 
 def quality(boxes: Sequence[Sequence[float]], crops: Sequence[np.ndarray]) -> Quality:
-    """boxes: x0 y0 x1 y1 in px of the frame, crops: uint8 RGB (side, side, 3), of the same faces, at least one."""
-    import cv2
-    import numpy as np
+    """Measure faces, at least one.
 
+    Args:
+        boxes: x0 y0 x1 y1 of each in px of the frame.
+        crops: uint8 RGB (side, side, 3), one a face.
+    """
     light, sharpness = [], []
     for crop in crops:
         edge = round(crop.shape[0] * (1 - MIDDLE) / 2)

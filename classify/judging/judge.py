@@ -11,17 +11,25 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
+from typing import Any, Iterable, NamedTuple, Sequence
 
-from extract.decoding.sampling import MIN_FRAMES
+import numpy as np
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from classify.judging.people import Person
-    from extract.decoding.image import Still
-    from extract.decoding.sampling import Clip
-    from extract.video import Extraction
+from classify.judging.aggregate import aggregate
+from classify.judging.calibration import Calibration
+from classify.judging.face_quality import Quality, quality
+from classify.judging.file_metadata import facts_of
+from classify.judging.people import Person, people_of
+from classify.models.load import load_model, scores_of_pictures
+from data.loading.crops import to_input
+from extract.decoding.image import Still, whole_square
+from extract.decoding.in_memory import FramesInMemory
+from extract.decoding.kinds import modality_of
+from extract.decoding.sampling import MIN_FRAMES, Clip, FrameOptions
+from extract.faces.detector import Detector, FaceOptions, WholeFrame
+from extract.faces.face import Box
+from extract.video import Extraction, extract_video
+from pipeline.options import from_record
 
 MOST_FRAMES = 120  # sampled at most, farther apart where the clip is long: six minutes at one every 3 s
 MIN_FACES = 3   # frames with a face below which a clip is undecided: of fewer, one odd frame would be half the vote
@@ -29,17 +37,62 @@ SCHEMA = 1      # of the JSON object; raised when a field changes its meaning
 
 
 @dataclass(frozen=True)
+class FrameScore:
+    """P(fake) of one judged face. time_s: seconds from the first displayed frame."""
+
+    time_s: float
+    score: float
+
+
+@dataclass(frozen=True)
+class PersonVerdict:
+    """What is said of one person in a clip.
+
+    Attributes:
+        track: number of the person in the clip; None where the main faces were judged, whoever they are.
+        where: words for people ("on the left"), "" for one alone.
+        verdict: "real", "fake" or "undecided".
+        score: P(fake) in [0, 1]; None when undecided for want of faces.
+        probability: calibrated P(fake); None where the model has no calibration or the faces are unfit.
+        reason: why it is undecided, else "".
+        n_faces: judged faces.
+        quality: medians over them; None without a face or where pictures are judged whole.
+        frames: one score per judged face.
+    """
+
+    track: int | None
+    where: str
+    verdict: str
+    score: float | None
+    probability: float | None
+    reason: str
+    n_faces: int
+    quality: Quality | None
+    frames: list[FrameScore]
+
+    @property
+    def is_unfit(self) -> bool:
+        """Whether the faces forbid a verdict, though they have a score."""
+        return self.verdict == "undecided" and self.score is not None and self.probability is None
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What is said of one clip, and what it rests on.
 
-    score: P(fake) in [0, 1], None when undecided for want of faces. threshold: a score at or above it is fake.
-    probability: calibrated P(fake), None where the model has no calibration or the faces are unfit. people: where
-    several were judged, a dict each with track, where, verdict, score, probability, reason, n_faces, quality and
-    frames, the worst first; else None. quality: medians over the judged faces (classify.judging.face_quality), None
-    without a face
-    or where pictures are judged whole. frames: one {"time_s", "score"} per judged face, times from the first displayed
-    frame. facts: what the file says of itself (classify.judging.file_metadata), beside the verdict; no score rests
-    on it.
+    Attributes:
+        path: of the file.
+        verdict: "real", "fake" or "undecided".
+        score: P(fake) in [0, 1]; None when undecided for want of faces.
+        threshold: a score at or above it is fake.
+        reason: why the clip is undecided, who decides where several people were judged, what is damaged; else "".
+        n_asked, n_read, n_faces: frames that were asked for, read, and that show a face.
+        frames: one score per judged face of the person who decides.
+        model: its id.
+        probability: calibrated P(fake); None where the model has no calibration or the faces are unfit.
+        people: where several were judged, the one who decides first; else None.
+        quality: medians over the judged faces; None without a face or where pictures are judged whole.
+        facts: what the file says of itself (classify.judging.file_metadata). No score rests on it.
     """
 
     path: str
@@ -50,21 +103,23 @@ class Verdict:
     n_asked: int
     n_read: int
     n_faces: int
-    frames: list[dict[str, float]]
+    frames: list[FrameScore]
     model: str
     probability: float | None = None
-    people: list[dict[str, Any]] | None = None
-    quality: dict[str, float] | None = None
+    people: list[PersonVerdict] | None = None
+    quality: Quality | None = None
     facts: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The object that `--json` prints."""
+        """Return the object that `--json` prints."""
         return as_object(**dataclasses.asdict(self))
 
 
 def as_object(**known: Any) -> dict[str, Any]:
-    """The JSON object of one clip from what is known of it; the other fields are null. A clip that could not be read
-    has `path`, `model` and `error` only."""
+    """Return the JSON object of one clip from what is known of it; the other fields are null.
+
+    A clip that could not be read has `path`, `model` and `error` only.
+    """
     fields = ("path", "verdict", "score", "probability", "threshold", "reason", "n_asked", "n_read", "n_faces",
               "people", "quality", "frames", "model", "facts", "error")
     return {"schema": SCHEMA, **{field: known.get(field) for field in fields}}
@@ -78,7 +133,7 @@ class Look(NamedTuple):
     """
 
     picture: np.ndarray
-    box: tuple[float, float, float, float] | None
+    box: Box | None
     input: np.ndarray | None
 
 
@@ -89,15 +144,18 @@ def needed_faces(modality: str) -> int:
 
 def decide(scores: Sequence[float], card: dict[str, Any], n_read: int, least: int = MIN_FACES,
            complaints: Sequence[str] = ()) -> tuple[str, float | None, str]:
-    """(verdict, score, reason) of a clip from its frame scores, P(fake) each, under a model card.
+    """Decide on a clip from its frame scores.
 
-    n_read: frames that were looked at, for the reason. least: of `needed_faces`. complaints: of
-    classify.judging.face_quality, told
-    where the model cannot tell.
+    Args:
+        scores: P(fake) of each judged face.
+        card: a model card.
+        n_read: frames that were looked at, for the reason.
+        least: faces that a verdict needs, of `needed_faces`.
+        complaints: of classify.judging.face_quality, added to the reason where the score is in the uncertain band.
+
+    Returns:
+        Verdict, score and reason.
     """
-    from classify.judging.aggregate import aggregate
-    from classify.judging.calibration import Calibration
-
     if len(scores) < least:
         if least == 1:
             return "undecided", None, "no face" if n_read else ""  # what could not be read has its own reason
@@ -127,11 +185,6 @@ class Judge:
     """
 
     def __init__(self, model: Path, device: str = "auto", pinned: bool = True):
-        from classify.models.load import load_model
-        from extract.decoding.sampling import FrameOptions
-        from extract.faces.detector import Detector, FaceOptions, WholeFrame
-        from pipeline.options import from_record
-
         self.net, self.card, self.device = load_model(model, device, pinned)
         self.whole = self.card.get("crop") == "whole"
         faces = from_record(FaceOptions, self.card["faces"])
@@ -144,62 +197,65 @@ class Judge:
         self.frames = dataclasses.replace(trained_with, min_frames=least, most_frames=max(MOST_FRAMES, least))
 
     def judge(self, path: str | Path) -> Verdict:
-        """The verdict on one video. Raises VideoError where no frame of it can be read."""
+        """Judge one video. Raises VideoError where no frame of it can be read."""
         return self.judge_people(path)[0]
 
     def judge_people(self, path: str | Path, opened: Clip | Still | None = None) -> tuple[Verdict, list[Person]]:
-        """The verdict on one video or picture, and who it rests on, in the order of Verdict.people.
+        """Judge one video or picture. Return the verdict and who it rests on, in the order of Verdict.people.
 
         opened: the file at `path`, where the caller wants to see the frames, too.
         """
-        from extract.decoding.image import Still, whole_square
-        from extract.video import extract_video
-
         found = extract_video(opened or path, self.detector, self.frames, everyone=True)
         if self.whole and isinstance(opened, Still):  # scaled once, to what the network sees
             px = round(self.card["size_px"] / self.card["centre"])
-            found.crops = {number: whole_square(opened.rgb, px) for number in found.crops}
-        return self._verdict(path, found)
+            found = dataclasses.replace(found, crops=dict.fromkeys(found.crops, whole_square(opened.rgb, px)))
+        return self._verdict(path, found, facts_of(path))
 
     def judge_picture(self, path: str | Path) -> tuple[Verdict, Look]:
         """Return the verdict on one picture, and what of it was looked at. Raises VideoError where it cannot be read.
 
         An animation is judged as a clip of its frames; what was looked at is then its first one.
         """
-        from data.loading.crops import to_input
-        from extract.decoding.image import Still
-        from extract.decoding.kinds import modality_of
-
         still = Still(path)
         if modality_of(path) == "video":
             return self.judge(path), Look(still.rgb, None, None)
         verdict, [worst, *_] = self.judge_people(path, still)
         if not worst.crops:
             return verdict, Look(still.rgb, None, None)
-        box = tuple(worst.rows[0][side] for side in ("x0", "y0", "x1", "y1"))
-        return verdict, Look(still.rgb, box, to_input(worst.crops[0], self.card["size_px"], self.card["centre"]))
+        seen = to_input(worst.crops[0], self.card["size_px"], self.card["centre"])
+        return verdict, Look(still.rgb, worst.faces[0].box, seen)
 
-    def _verdict(self, path: str | Path, found: Extraction) -> tuple[Verdict, list[Person]]:
-        """The verdict, and the people that it rests on, the one that decides first."""
-        from classify.judging.file_metadata import facts_of
-        from classify.judging.people import people_of
+    def judge_frames(self, frames: Iterable[tuple[float, np.ndarray]], name: str = "") -> Verdict:
+        """Judge frames in memory as frames of one clip.
 
+        Args:
+            frames: seconds from the start, ascending, and uint8 RGB (height, width, 3) of each. All are looked at.
+            name: goes into Verdict.path.
+
+        Raises:
+            VideoError: there are no frames, or they are not as described.
+        """
+        found = extract_video(FramesInMemory(frames), self.detector, self.frames, everyone=True)
+        return self._verdict(name, found, None)[0]
+
+    def _verdict(self, path: str | Path, found: Extraction, facts: dict[str, Any] | None
+                 ) -> tuple[Verdict, list[Person]]:
+        """Return the verdict and the people that it rests on, the one that decides first."""
         least, video = needed_faces(found.modality), found.video
-        judged = self.judge_crops(people_of(found, least), video["n_read"], least)
+        judged = self.judge_crops(people_of(found, least), video.n_read, least)
         worst = judged[0][0]
-        several = f"{len(judged)} people, the one {worst['where']} decides" if len(judged) > 1 else ""
-        if several and not is_unfit(worst):
-            several += "".join(f"; the one {one['where']} cannot be judged: {one['reason']}" for one, _ in judged
-                               if is_unfit(one))
-        damage = video["reason"] if video["status"] == "ok" else ""  # read, but damaged
+        several = f"{len(judged)} people, the one {worst.where} decides" if len(judged) > 1 else ""
+        if several and not worst.is_unfit:
+            several += "".join(f"; the one {one.where} cannot be judged: {one.reason}" for one, _ in judged
+                               if one.is_unfit)
+        damage = video.reason if video.status == "ok" else ""  # read, but damaged
         return Verdict(
-            str(path), worst["verdict"], worst["score"], self.card["threshold"],
-            "; ".join(filter(None, (worst["reason"], several, damage))), video["n_asked"], video["n_read"],
-            video["n_faces"], worst["frames"], self.card["model_id"], worst["probability"],
-            [found for found, _ in judged] if several else None, worst["quality"],
-            facts_of(path)), [person for _, person in judged]
+            str(path), worst.verdict, worst.score, self.card["threshold"],
+            "; ".join(filter(None, (worst.reason, several, damage))), video.n_asked, video.n_read, video.n_faces,
+            worst.frames, self.card["model_id"], worst.probability,
+            [one for one, _ in judged] if several else None, worst.quality, facts), [person for _, person in judged]
 
-    def judge_crops(self, people: Sequence[Person], n_read: int, least: int) -> list[tuple[dict[str, Any], Person]]:
+    def judge_crops(self, people: Sequence[Person], n_read: int, least: int) -> list[tuple[PersonVerdict, Person]]:
         """Judge people from their crops.
 
         Args:
@@ -208,47 +264,32 @@ class Judge:
             least: faces that a verdict needs, of `needed_faces`.
 
         Returns:
-            An entry of Verdict.people with each person, the one that decides first.
+            What is said of each person, with the person; the one that decides first.
         """
         judged = [(self._person(person, n_read, least), person) for person in people]
         return sorted(judged, key=lambda pair: _order(pair[0]), reverse=True)
 
-    def _person(self, person: Person, n_read: int, least: int) -> dict[str, Any]:
-        """An entry of Verdict.people."""
-        from classify.judging.calibration import Calibration
-        from classify.judging.face_quality import quality
-
+    def _person(self, person: Person, n_read: int, least: int) -> PersonVerdict:
+        """Judge one person."""
         scores = self._scores(person.crops)
         seen = None
-        if person.rows and not self.whole:
-            seen = quality([[row[side] for side in ("x0", "y0", "x1", "y1")] for row in person.rows], person.crops)
+        if person.faces and not self.whole:
+            seen = quality([face.box for face in person.faces], person.crops)
         verdict, score, reason = decide(scores, self.card, n_read, least, seen.complaints() if seen else ())
         calibration = Calibration.of(self.card)
         probability = round(calibration.probability(score), 6) if calibration and score is not None else None
         if probability is not None and seen and seen.unfit():
             verdict, reason, probability = "undecided", "; ".join(seen.unfit()), None
-        return {"track": person.track, "where": person.where, "verdict": verdict, "score": score,
-                "probability": probability,
-                "reason": reason, "n_faces": len(scores), "quality": seen._asdict() if seen else None,
-                "frames": [{"time_s": row["time_s"], "score": s} for row, s in zip(person.rows, scores)]}
+        return PersonVerdict(person.track, person.where, verdict, score, probability, reason, len(scores), seen,
+                             [FrameScore(face.time_s, score) for face, score in zip(person.faces, scores)])
 
     def _scores(self, crops: list) -> list[float]:
-        import numpy as np
-
-        from classify.models.load import scores_of_pictures
-        from data.loading.crops import to_input
-
         if not crops:
             return []
         inputs = np.stack([to_input(crop, self.card["size_px"], self.card["centre"]) for crop in crops])
         return [round(float(score), 6) for score in scores_of_pictures(self.net, inputs, self.device)]
 
 
-def is_unfit(person: dict[str, Any]) -> bool:
-    """Whether an entry of Verdict.people has faces that forbid a verdict."""
-    return person["verdict"] == "undecided" and person["score"] is not None and person["probability"] is None
-
-
-def _order(person: dict[str, Any]) -> float:
-    """Who decides: the highest score, of people whose faces are unfit only where there is nobody else."""
-    return -2.0 if person["score"] is None else person["score"] - is_unfit(person)
+def _order(person: PersonVerdict) -> float:
+    """Rank who decides: the highest score; people whose faces are unfit only where there is nobody else."""
+    return -2.0 if person.score is None else person.score - person.is_unfit

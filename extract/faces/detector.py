@@ -63,8 +63,8 @@ class FaceOptions:
             raise ValueError(f"crop_px must be from 16 to {MOST_CROP_PX} px, got {self.crop_px}")
 
 
-class Face(NamedTuple):
-    """One face of a frame.
+class Detection(NamedTuple):
+    """A face that the detector found in a frame.
 
     box: float32 (4,), x0 y0 x1 y1 in px of the full frame, origin top left, may reach over the border.
     landmarks: float32 (5, 2), x y of left eye, right eye, nose, left and right mouth corner as the viewer sees them.
@@ -93,8 +93,8 @@ class Detector:
         self._cascade = cascade or make_cascade(options, self.device)
         self.batch = self._cascade.batch
 
-    def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
-        """Faces of each frame, the main face first. frames: uint8 RGB (height, width, 3), all of one size."""
+    def detect(self, frames: Sequence[np.ndarray]) -> list[list[Detection]]:
+        """Find the faces of each frame, the main face first. frames: uint8 RGB (height, width, 3), all of one size."""
         found = self._look(frames, self.options.detect_side)
         again = [number for number, faces in enumerate(found) if not any(f.confidence >= SURE for f in faces)]
         if again and 0 < self.options.detect_side < min(SECOND_SIDE, max(frames[0].shape[:2])):
@@ -103,13 +103,13 @@ class Detector:
                 found[number] = faces or found[number]
         return found
 
-    def _look(self, frames: Sequence[np.ndarray], side: int) -> list[list[Face]]:
+    def _look(self, frames: Sequence[np.ndarray], side: int) -> list[list[Detection]]:
         if not frames:
             return []
         small, factors = _bounded(frames, side)
         if min(small[0].shape[:2]) < self.options.min_face:
             return [[] for _ in frames]
-        return [sorted((Face((box.reshape(2, 2) * factors).reshape(4), points * factors, float(confidence))
+        return [sorted((Detection((box.reshape(2, 2) * factors).reshape(4), points * factors, float(confidence))
                         for box, points, confidence in zip(*found) if confidence >= self.options.min_confidence),
                        key=_rank, reverse=True) for found in self._cascade(small)]
 
@@ -122,10 +122,10 @@ class WholeFrame:
     def __init__(self, options: FaceOptions):
         self.options = options
 
-    def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
-        """One Face of the size of the frame for each, landmarks and confidence NaN."""
-        return [[Face(np.array([0, 0, frame.shape[1], frame.shape[0]], np.float32),
-                      np.full((5, 2), np.nan, np.float32), float("nan"))] for frame in frames]
+    def detect(self, frames: Sequence[np.ndarray]) -> list[list[Detection]]:
+        """Return one Detection of the size of the frame for each, landmarks and confidence NaN."""
+        return [[Detection(np.array([0, 0, frame.shape[1], frame.shape[0]], np.float32),
+                           np.full((5, 2), np.nan, np.float32), float("nan"))] for frame in frames]
 
 
 def make_cascade(options: FaceOptions, device: str):
@@ -203,7 +203,7 @@ def _bounded(frames: Sequence[np.ndarray], side: int) -> tuple[Sequence[np.ndarr
     return frames, np.array([width / size[0], height / size[1]], np.float32)
 
 
-def _rank(face: Face) -> tuple[bool, float]:
+def _rank(face: Detection) -> tuple[bool, float]:
     return face.confidence >= SURE, float((face.box[2] - face.box[0]) * (face.box[3] - face.box[1]))
 
 

@@ -1,4 +1,4 @@
-"""Which faces of a clip are one person: a track number per face row, from where and how large it is and its colours.
+"""Which faces of a clip are one person: a track number per face, from where and how large it is and its colours.
 
 Frames are seconds apart, so nothing moves smoothly: per frame the cheapest one-to-one assignment of faces to the people
 seen so far is taken, and a face that fits nobody starts a new track.
@@ -18,11 +18,13 @@ are not told apart, and neither are two who follow each other in the same place 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Sequence
 
-if TYPE_CHECKING:
-    import numpy as np
+import cv2
+import numpy as np
+
+from extract.faces.face import Face
 
 MOVE = 1.5        # face lengths from one sampled frame to the next; twice the most that was measured
 GROWTH = 0.5      # log of the ratio of two lengths, a factor of 1.65; twice the most that was measured
@@ -36,43 +38,46 @@ NOBODY = 1e6      # cost that no assignment of people reaches
 
 @dataclass
 class _Track:
-    """A person so far. frame: position, among the frames with a face, of the last row. colours: sum over its rows."""
+    """A person so far. frame: position, among the frames with a face, of the last face. colours: sum over its faces."""
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    faces: list[Face] = field(default_factory=list)
     frame: int = 0
     last: np.ndarray | None = None
     colours: np.ndarray | None = None
 
-    def add(self, row: dict[str, Any], look: np.ndarray | None, frame: int) -> None:
-        self.rows.append(row)
+    def add(self, face: Face, look: np.ndarray | None, frame: int) -> None:
+        self.faces.append(face)
         self.frame, self.last = frame, look
         if look is not None:
             self.colours = look if self.colours is None else self.colours + look
 
 
-def set_tracks(rows: Sequence[dict[str, Any]], looks: Sequence[np.ndarray] | None = None) -> None:
-    """Set `track` in each face row of one clip: 0 for the person with the largest total area of boxes, then 1, ….
+def number_tracks(faces: Sequence[Face], looks: Sequence[np.ndarray] | None = None) -> list[Face]:
+    """Return the faces of one clip with `track` set: 0 for the person with the largest total area of boxes, then 1, ….
 
-    rows: as in tables.FACES in the order of frame and face; read are frame, x0, y0, x1, y1 (px). looks: `face_colours`
-    of each row; without them place and size alone decide. The same input gives the same numbers; two people of the same
-    area are numbered in the order of appearance.
+    The same input gives the same numbers; two people of the same area are numbered in the order of appearance.
+
+    Args:
+        faces: in the order of frame and face; read are frame and box.
+        looks: `face_colours` of each face; without them place and size alone decide.
     """
     tracks: list[_Track] = []
     frames: dict[int, list[int]] = {}
-    for number, row in enumerate(rows):
-        frames.setdefault(row["frame"], []).append(number)
+    track_of: dict[int, _Track] = {}
+    for number, face in enumerate(faces):
+        frames.setdefault(face.frame, []).append(number)
     for position, numbers in enumerate(frames.values()):
-        found = [(rows[n], looks[n] if looks is not None else None) for n in numbers]
+        found = [(faces[n], looks[n] if looks is not None else None) for n in numbers]
         taken = _assign(found, tracks, position)
-        for face, (row, look) in enumerate(found):
-            if face not in taken:
+        for place, (face, look) in enumerate(found):
+            if place not in taken:
                 tracks.append(_Track())
-                taken[face] = len(tracks) - 1
-            tracks[taken[face]].add(row, look, position)
-    tracks.sort(key=lambda track: -sum(_length(row) ** 2 for row in track.rows))
-    for number, track in enumerate(tracks):
-        for row in track.rows:
-            row["track"] = number
+                taken[place] = len(tracks) - 1
+            track_of[numbers[place]] = tracks[taken[place]]
+            track_of[numbers[place]].add(face, look, position)
+    tracks.sort(key=lambda track: -sum(_length(face) ** 2 for face in track.faces))
+    order = {id(track): number for number, track in enumerate(tracks)}
+    return [replace(face, track=order[id(track_of[number])]) for number, face in enumerate(faces)]
 
 
 def face_colours(frame: np.ndarray, box: np.ndarray | Sequence[float]) -> np.ndarray:
@@ -81,9 +86,6 @@ def face_colours(frame: np.ndarray, box: np.ndarray | Sequence[float]) -> np.nda
     frame: uint8 RGB (height, width, 3). box: x0 y0 x1 y1 in px of the frame; of it the middle square of .65 times the
     longer side is read, which leaves hair and background out.
     """
-    import cv2
-    import numpy as np
-
     height, width = frame.shape[:2]
     half = 0.325 * max(box[2] - box[0], box[3] - box[1])
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
@@ -94,14 +96,12 @@ def face_colours(frame: np.ndarray, box: np.ndarray | Sequence[float]) -> np.nda
     return (counts.ravel() / COLOUR_PX ** 2).astype(np.float32)
 
 
-def _assign(found: list[tuple[dict[str, Any], np.ndarray | None]], tracks: list[_Track],
+def _assign(found: list[tuple[Face, np.ndarray | None]], tracks: list[_Track],
             position: int) -> dict[int, int]:
     """Face of this frame -> track, for those that fit one: the cheapest assignment (Hungarian method)."""
-    import numpy as np
-
     if not tracks:
         return {}
-    costs = np.array([[_cost(row, look, track, position) for track in tracks] for row, look in found])
+    costs = np.array([[_cost(face, look, track, position) for track in tracks] for face, look in found])
     return {face: track for face, track in cheapest_pairs(costs) if costs[face, track] < NOBODY}
 
 
@@ -114,8 +114,6 @@ def cheapest_pairs(costs: np.ndarray) -> list[tuple[int, int]]:
     Args:
         costs: float64 (n, m), finite.
     """
-    import numpy as np
-
     if costs.shape[0] > costs.shape[1]:
         return [(row, column) for column, row in cheapest_pairs(costs.T)]
     n, m = costs.shape
@@ -142,9 +140,9 @@ def cheapest_pairs(costs: np.ndarray) -> list[tuple[int, int]]:
     return sorted((int(row), column) for column, row in enumerate(row_of) if row >= 0)
 
 
-def _cost(row: dict[str, Any], look: np.ndarray | None, track: _Track, position: int) -> float:
+def _cost(face: Face, look: np.ndarray | None, track: _Track, position: int) -> float:
     """What it costs to take this face for that person, 0 to 3; NOBODY where it cannot be."""
-    place = _place(row, track.rows[-1]) if position - track.frame <= ABSENT else math.inf
+    place = _place(face, track.faces[-1]) if position - track.frame <= ABSENT else math.inf
     if look is None or track.last is None or track.colours is None:
         return place if place <= 1 else NOBODY
     # The last look follows a slow change of light, the sum remembers the person through a bad frame.
@@ -154,20 +152,19 @@ def _cost(row: dict[str, Any], look: np.ndarray | None, track: _Track, position:
     return colour / ELSEWHERE + min(place, 1.0)
 
 
-def _place(a: dict[str, Any], b: dict[str, Any]) -> float:
-    """How far two rows are apart in place and size, 1 at the limit of what one person does."""
-    move = math.hypot(a["x0"] + a["x1"] - b["x0"] - b["x1"], a["y0"] + a["y1"] - b["y0"] - b["y1"]) / 2
+def _place(a: Face, b: Face) -> float:
+    """How far two faces are apart in place and size, 1 at the limit of what one person does."""
+    move = math.hypot(a.box[0] + a.box[2] - b.box[0] - b.box[2], a.box[1] + a.box[3] - b.box[1] - b.box[3]) / 2
     lengths = _length(a), _length(b)
     return math.hypot(move / math.sqrt(lengths[0] * lengths[1]) / MOVE, math.log(lengths[0] / lengths[1]) / GROWTH)
 
 
-def _length(row: dict[str, Any]) -> float:
+def _length(face: Face) -> float:
     """Side in px of the square with the box's area."""
-    return math.sqrt(max(1.0, (row["x1"] - row["x0"]) * (row["y1"] - row["y0"])))
+    x0, y0, x1, y1 = face.box
+    return math.sqrt(max(1.0, (x1 - x0) * (y1 - y0)))
 
 
 def _apart(a: np.ndarray, b: np.ndarray) -> float:
     """1 minus the Bhattacharyya coefficient of two distributions: 0 for the same, 1 for no colour in common."""
-    import numpy as np
-
     return 1.0 - float(np.sqrt(a * b).sum())

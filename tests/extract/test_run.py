@@ -128,17 +128,15 @@ def test_a_run_killed_at_random_moments_is_finished_by_the_next_with_the_same_by
     (ZeroDivisionError("detector"), "ZeroDivisionError: detector"),
     (PermissionError(13, "Permission denied", "one.mp4"), "cannot be read: Permission denied")])
 def test_what_raises_on_one_video_loses_only_that_one_and_it_is_tried_again(some, monkeypatch, error, reason):
-    from extract import video
-
     root, index, out = some
-    whole = video.extract_video
+    whole = run.extract_video
 
     def sometimes(path, *rest, **more):
         if path.name == "one.mp4":
             raise error
         return whole(path, *rest, **more)
 
-    monkeypatch.setattr(video, "extract_video", sometimes)
+    monkeypatch.setattr(run, "extract_video", sometimes)
     assert extract(root, index, out) == {"ok": 2, "unreadable": 3, "error": 1}
     videos = read_table(out / "videos.csv", VIDEOS).set_index("video_id")
     assert videos.loc["real/one.mp4", "reason"] == reason
@@ -320,13 +318,12 @@ def test_crops_of_another_way_of_sampling_are_made_again(some, monkeypatch):
 
 
 def test_an_error_that_ends_the_run_names_its_clip(some, monkeypatch):
-    from extract import video
     from pipeline.errors import OutOfMemoryError
 
     def full(path, *rest, **more):
         raise OutOfMemoryError("the GPU has no room for a frame: try DEVICE=cpu")
 
-    monkeypatch.setattr(video, "extract_video", full)
+    monkeypatch.setattr(run, "extract_video", full)
     root, index, out = some
     with pytest.raises(OutOfMemoryError, match=r"^(real|fake)/.*\.mp4: the GPU has no room for a frame: try DEVICE="):
         extract(root, index, out)

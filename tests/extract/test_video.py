@@ -1,10 +1,14 @@
+from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
 
 from extract import video
 from extract.decoding.sampling import FrameOptions
-from extract.faces.detector import Detector, Face, FaceOptions, WholeFrame, overlap
+from extract.faces.detector import Detection, Detector, FaceOptions, WholeFrame, overlap
+from extract.faces.face import Face, as_row, from_row
 from extract.video import CHECK, Known, extract_video, known_faces
+from pipeline.tables import FACES
 from tests.clips import write_clip
 
 TIMES = [k / 10 for k in range(60)]  # 6 s; every .5 s is a frame
@@ -28,7 +32,7 @@ class Squares:
         found = []
         for frame in frames:
             boxes = cv2.connectedComponentsWithStats((frame[..., 1] > 150).astype(np.uint8))[2][1:, :4].astype(float)
-            found.append([Face(np.float32([x, y, x + w, y + h]), np.full((5, 2), x, np.float32), 0.99)
+            found.append([Detection(np.float32([x, y, x + w, y + h]), np.full((5, 2), x, np.float32), 0.99)
                           for x, y, w, h in sorted(boxes, key=lambda b: -b[2] * b[3])])
         return found
 
@@ -58,11 +62,24 @@ def extracted(path, known=None, batch=1, options=EVERY):
 
 def known_of(path, options=EVERY):
     found, _ = extracted(path, options=options)
-    return known_faces({"video": found.video, "faces": [{**face, "crop": "x.png"} for face in found.faces]})
+    return known_faces(row_of(found))
 
 
-def fields(face, leave=("track", "confidence")):
-    return {name: value for name, value in face.items() if name not in leave}
+def row_of(found):
+    """What a store keeps of a video."""
+    return {"video": asdict(found.video), "faces": [{**as_row(face), "crop": "x.png"} for face in found.faces]}
+
+
+def fields(face):
+    return replace(face, track=0, confidence=0.)
+
+
+def test_a_face_and_its_row_are_the_same_face():
+    face = Face(1.5, 3, (1., 2.25, 3., 4.5), tuple(float(n) for n in range(10)), .9876, 1, 2, 1)
+    row = as_row(face)
+    assert list(row) == [name for name in FACES if name not in ("video_id", "crop")]
+    assert (row["x0"], row["y1"], row["x_left_eye"], row["y_mouth_right"]) == (1., 4.5, 0., 9.)
+    assert from_row({**row, "video_id": "a.mp4", "crop": ""}) == face
 
 
 @pytest.mark.parametrize("batch", [1, 5, 64])
@@ -82,9 +99,9 @@ def test_reused_faces_are_the_reals_and_checked_ones_the_fakes_own(clip):
     fake, _ = extracted(clip("fake", right=3), known)  # 29 of 35 px overlap: .83
     assert fake.n_reused == N - N // CHECK
     for count, face in enumerate(fake.faces):
-        [of_real] = known.faces[face["frame"]]
+        [of_real] = known.faces[face.frame]
         assert (fields(face) == fields(of_real)) == (count % CHECK != 0)
-        assert abs(face["x0"] - of_real["x0"] - (0 if count % CHECK else 3)) <= 1
+        assert abs(face.box[0] - of_real.box[0] - (0 if count % CHECK else 3)) <= 1
 
 
 def test_a_shifted_fake_is_detected_in_full(clip):
@@ -107,7 +124,7 @@ def test_a_fake_that_moves_away_later_is_detected_in_full(clip):
 def test_a_fake_without_a_face_in_a_checked_frame_is_detected_in_full(clip):
     known = known_of(clip("real"))
     found, _ = extracted(clip("fake", none_at=(15,)), known)
-    assert found.mismatch and found.video["n_faces"] == N - 1
+    assert found.mismatch and found.video.n_faces == N - 1
 
 
 def test_a_real_of_another_size_is_not_used_nor_tried(clip):
@@ -120,15 +137,15 @@ def test_frames_in_which_the_real_has_no_face_are_detected(clip):
     known = known_of(clip("real", none_at=(0, 15, 20)))
     path = clip("fake")
     found, seen = extracted(path, known)
-    assert found.video["n_faces"] == N
+    assert found.video.n_faces == N
     assert found.n_reused == 6 and seen == 3 + 3  # 9 have known faces, of which 3 are checked
-    assert found.faces[0]["frame"] == 0 and found.faces[0]["face"] == 0
+    assert (found.faces[0].frame, found.faces[0].face) == (0, 0)
 
 
 def test_a_longer_fake_is_detected_where_the_real_has_ended(clip):
     known = known_of(clip("real", times=TIMES[:30]))  # 6 samples
     found, seen = extracted(clip("fake"), known)
-    assert found.video["n_faces"] == N and found.n_reused == 4 and seen == N - 4
+    assert found.video.n_faces == N and found.n_reused == 4 and seen == N - 4
 
 
 def test_frames_of_one_number_at_other_times_are_detected(clip):
@@ -148,9 +165,9 @@ def test_a_real_without_a_face_or_that_could_not_be_read_is_of_no_use_and_no_har
 
 
 def test_known_faces_of_a_real_keep_all_faces_of_a_frame_in_order_and_are_not_changed(clip):
-    rows = [{"frame": 3, "face": n, "time_s": 0.3, "x0": 1.0, "crop": "", "track": n} for n in (1, 0)]
-    known = known_faces({"video": {"width_px": 160, "height_px": 96}, "faces": rows})
-    assert known == Known(160, 96, {3: [{"frame": 3, "face": n, "time_s": 0.3, "x0": 1.0} for n in (0, 1)]})
+    faces = [Face(.3, 3, (1., 2., 3., 4.), (0.,) * 10, .99, n) for n in (1, 0)]
+    known = known_faces({"video": {"width_px": 160, "height_px": 96}, "faces": list(map(as_row, faces))})
+    assert known == Known(160, 96, {3: faces[::-1]})
     path = clip("real")
     known = known_of(path)
     before = repr(known)
@@ -165,7 +182,7 @@ def test_two_squares_are_two_tracks_and_only_the_main_one_is_cropped(tmp_path):
         return picture
 
     found, _ = extracted(write_clip(tmp_path / "two.mp4", TIMES, draw=draw))
-    assert [(face["face"], face["track"]) for face in found.faces] == [(0, 0), (1, 1)] * N
+    assert [(face.face, face.track) for face in found.faces] == [(0, 0), (1, 1)] * N
     assert len(found.crops) == N
 
 
@@ -176,13 +193,12 @@ def test_drawn_fakes_take_the_faces_of_their_reals(demo_corpus):
     for fake in sorted((demo_corpus / "Celeb-synthesis").glob("*.mp4"))[:3]:
         target, _, number = fake.stem.split("_")
         real = extract_video(demo_corpus / "Celeb-real" / f"{target}_{number}.mp4", detector, options)
-        found = extract_video(fake, detector, options, known_faces({"video": real.video, "faces": real.faces}))
+        found = extract_video(fake, detector, options, known_faces(row_of(real)))
         alone = extract_video(fake, detector, options)
         assert found.crops.keys() == alone.crops.keys()
-        ours, theirs = ({f["frame"]: f for f in faces if f["face"] == 0} for faces in (found.faces, alone.faces))
-        assert all(overlap(*([row[k] for k in ("x0", "y0", "x1", "y1")] for row in (ours[n], theirs[n]))) > 0.6
-                   for n in ours)
-        n_reused, n_read = n_reused + found.n_reused, n_read + found.video["n_read"]
+        ours, theirs = ({f.frame: f for f in faces if f.face == 0} for faces in (found.faces, alone.faces))
+        assert all(overlap(ours[n].box, theirs[n].box) > 0.6 for n in ours)
+        n_reused, n_read = n_reused + found.n_reused, n_read + found.video.n_read
     assert n_reused >= n_read / 3
 
 
@@ -193,7 +209,8 @@ def test_of_a_crowd_so_many_faces_are_cropped_as_fit_into_memory(tmp_path, monke
         def detect(self, frames):
             points = np.zeros((5, 2), np.float32)
             asked.append(len(frames))
-            return [[Face(np.array([n, 0, n + 40, 40], np.float32), points, .99) for n in range(100)] for _ in frames]
+            return [[Detection(np.array([n, 0, n + 40, 40], np.float32), points, .99) for n in range(100)]
+                    for _ in frames]
 
     asked: list[int] = []
     path = write_clip(tmp_path / "crowd.mp4", [n * .5 for n in range(8)])

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from classify.judging.judge import Judge
-from classify.video import SHIPPED
+from classify.models.shipped import SHIPPED
 from data.demo.make import stage
 from extract.decoding.sampling import Clip, FrameOptions
 from serve import samples

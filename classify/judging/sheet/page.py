@@ -10,8 +10,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from classify.judging.face_quality import Quality
-from classify.judging.judge import is_unfit
+from classify.judging.judge import FrameScore
 
 if TYPE_CHECKING:
     from classify.judging.evidence import Evidence
@@ -31,14 +30,12 @@ def render(evidence: Evidence, shipped: bool = False) -> str:
     environment.filters.update(number=_number, jpeg=_jpeg, score=lambda value: f"{value:.3f}")
     template = environment.get_template("sheet.html")
     said = evidence.verdict
-    judged = [person for person in evidence.people if person["quality"]]
     return template.render(
         e=evidence, said=said, name=file_name(evidence), headline=headline(evidence), meaning=meaning(evidence),
         plot=timeline(evidence), facts=fact_rows(said.facts or {}), shipped=shipped, command=command_line(evidence),
         sampling=sampling(evidence),
-        complaints={n: Quality(**person["quality"]).complaints() for n, person in enumerate(evidence.people)
-                    if person in judged},
-        rows=score_rows(evidence)[:MOST_ROWS], n_rows=sum(len(p["frames"]) for p in evidence.people))
+        complaints={n: person.quality.complaints() for n, person in enumerate(evidence.people) if person.quality},
+        rows=score_rows(evidence)[:MOST_ROWS], n_rows=sum(len(p.frames) for p in evidence.people))
 
 
 def sampling(evidence: Evidence) -> str:
@@ -61,7 +58,7 @@ def headline(evidence: Evidence) -> str:
     if said.score is None:
         return f"There is too little of a face in this {thing} to judge."
     if len(evidence.people) > 1:
-        fit = " that can be judged" if any(is_unfit(person) for person in said.people or []) else ""
+        fit = " that can be judged" if any(person.is_unfit for person in said.people or []) else ""
         what = f"a face in this {thing}" if said.verdict == "fake" else f"any face in this {thing}{fit}"
     if said.verdict == "fake":
         return f"The model takes {what} for a fake."
@@ -95,18 +92,18 @@ def timeline(evidence: Evidence) -> dict[str, Any]:
     lines: per person {"points": [(x, y, score, fake)]}; marks: times under the axis as (x, words).
     """
     threshold = evidence.verdict.threshold
-    times = [f["time_s"] for person in evidence.people for f in person["frames"]]
+    times = [f.time_s for person in evidence.people for f in person.frames]
     end = max([evidence.duration_s, *times], default=0.0)
 
-    def place(frame: dict[str, float]) -> tuple[float, float, float, bool]:
-        x = 100 * frame["time_s"] / end if end else 50.0
-        return round(x, 2), _down(frame["score"]), frame["score"], frame["score"] >= threshold
+    def place(frame: FrameScore) -> tuple[float, float, float, bool]:
+        x = 100 * frame.time_s / end if end else 50.0
+        return round(x, 2), _down(frame.score), frame.score, frame.score >= threshold
 
     band = evidence.band and {"top": _down(evidence.band[1]),
                               "height": round(100 * (evidence.band[1] - evidence.band[0]), 2)}
     return {"threshold": _down(threshold), "band": band, "end": end, "n": len(times),
-            "lines": [[place(f) for f in _thinned(person["frames"])] for person in evidence.people],
-            "thinned": any(len(person["frames"]) > MOST_POINTS for person in evidence.people),
+            "lines": [[place(f) for f in _thinned(person.frames)] for person in evidence.people],
+            "thinned": any(len(person.frames) > MOST_POINTS for person in evidence.people),
             "marks": [(25 * k, clock(end * k / 4)) for k in range(5)] if end else []}
 
 
@@ -117,8 +114,8 @@ def clock(time_s: float) -> str:
 
 def score_rows(evidence: Evidence) -> list[dict[str, Any]]:
     """A row per judged face in the order of time: time_s, where, score."""
-    rows = [{"time_s": f["time_s"], "where": person["where"], "score": f["score"]}
-            for person in evidence.people for f in person["frames"]]
+    rows = [{"time_s": f.time_s, "where": person.where, "score": f.score}
+            for person in evidence.people for f in person.frames]
     return sorted(rows, key=lambda row: row["time_s"])
 
 
@@ -142,10 +139,10 @@ def command_line(evidence: Evidence) -> str:
     return f"python -m classify.{module} {shlex.quote(file_name(evidence))} --json"
 
 
-def _thinned(frames: list[dict[str, float]]) -> list[dict[str, float]]:
+def _thinned(frames: list[FrameScore]) -> list[FrameScore]:
     """At most MOST_POINTS, of each stretch the highest."""
     step = -(-len(frames) // MOST_POINTS) or 1
-    return [max(frames[at:at + step], key=lambda f: f["score"]) for at in range(0, len(frames), step)]
+    return [max(frames[at:at + step], key=lambda f: f.score) for at in range(0, len(frames), step)]
 
 
 def _down(score: float) -> float:

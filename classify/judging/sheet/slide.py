@@ -38,7 +38,7 @@ def draw_slide(evidence: Evidence) -> bytes:
         note = ("trained on drawn faces: knows nothing about real clips" if evidence.demo else
                 said.reason or f"no heat map: {evidence.no_heat}")
         write(.765, textwrap.shorten(note, 150), 14, "#8a3700")
-    if any(person["frames"] for person in evidence.people):
+    if any(person.frames for person in evidence.people):
         _timeline(figure.add_axes((.07, .44, .89, .27)), evidence)
     faces = [(frame, face) for frame, entries in evidence.shown for face in entries]
     keep = chosen(range(len(faces)), [face.score for _, face in faces], MOST_FACES) if faces else []
@@ -63,11 +63,11 @@ def _timeline(axes, evidence: Evidence) -> None:
         axes.axhspan(*evidence.band, color="#dcdcd8", label="cannot tell")
     axes.axhline(threshold, color="black", ls="--", lw=1, label=f"FAKE from {threshold:.3f}")
     for number, person in enumerate(evidence.people):
-        times, scores = [f["time_s"] for f in person["frames"]], [f["score"] for f in person["frames"]]
+        times, scores = [f.time_s for f in person.frames], [f.score for f in person.frames]
         axes.plot(times, scores, ":" if number % 2 else "-", color="#777777", lw=1.2)
         colours = [COLOURS["fake" if score >= threshold else "real"] for score in scores]
         axes.scatter(times, scores, c=colours, marker="os^D"[number % 4], s=45, zorder=3, clip_on=False,
-                     label=person["where"] or None)
+                     label=person.where or None)
     axes.set(ylim=(0, 1), ylabel="score", xlabel="seconds" if evidence.thing == "clip" else "")
     if evidence.thing == "picture":
         axes.set_xticks([])

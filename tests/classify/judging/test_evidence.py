@@ -36,7 +36,7 @@ def test_every_judged_face_is_shown_with_its_score_box_and_heat(found):
     said = found.verdict
     assert found.n_judged == len(found.shown) == len(said.frames)
     for (frame, [face]), scored, box in zip(found.shown, said.frames, found.boxes[0]):
-        assert (frame.time_s, face.score) == (scored["time_s"], scored["score"])
+        assert (frame.time_s, face.score) == (scored.time_s, scored.score)
         assert face.box == pytest.approx((box[0] / 256, box[1] / 192, box[2] / 256, box[3] / 192), abs=1e-5)
         heat, plain = (cv2.imdecode(np.frombuffer(p, np.uint8), 1) for p in (face.heat, face.face))
         assert heat.shape == plain.shape == (gathering.FACE_PX, gathering.FACE_PX, 3)
@@ -60,7 +60,7 @@ def test_a_plain_judgement_makes_no_heat_and_no_jpeg(judge, clip, monkeypatch):
         raise AssertionError("not asked for")
 
     monkeypatch.setattr(gathering, "jpeg", never)
-    monkeypatch.setattr("classify.judging.attribution.heat_maps", never)
+    monkeypatch.setattr(gathering, "heat_maps", never)
     judge.judge(clip)
 
 

@@ -1,11 +1,16 @@
 """Who of a clip is judged, how good the faces are, and what a calibrated model says."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from classify.judging.face_quality import LEAST_PX, quality
 from classify.judging.judge import Judge, decide
 from classify.judging.people import people_of
-from extract.video import Extraction
+from classify.models.shipped import SHIPPED
+from extract.faces.face import Face
+from extract.video import Extraction, Outcome
 
 CARD = {"aggregation": "mean", "threshold": .6, "calibration": {"low": .4, "high": .6, "slope": 1, "offset": 0}}
 
@@ -26,12 +31,11 @@ def clip(*people):
 
     The crop of a face has its person's number for a first pixel.
     """
-    found = Extraction({"status": "ok", "reason": "", "n_asked": 5, "n_read": 5, "n_faces": 5})
+    found = Extraction(Outcome("ok", "", 5, 5, 5))
     for frame in range(5):
         here = [(track, *person) for track, person in enumerate(people) if frame in person[1]]
         for face, (track, x, _, side) in enumerate(here):
-            found.faces.append({"frame": frame, "face": face, "track": track, "time_s": frame * 3.0, "x0": x, "y0": 10,
-                                "x1": x + .8 * side, "y1": 10 + side})
+            found.faces.append(Face(frame * 3., frame, (x, 10, x + .8 * side, 10 + side), face=face, track=track))
             if face:
                 found.others[frame, face] = textured(track)
             else:
@@ -41,7 +45,7 @@ def clip(*people):
 
 def test_two_people_are_two_and_are_told_by_their_side():
     people = people_of(clip((400, range(5), 120), (40, range(1, 5), 90)), 3)
-    assert [(p.track, p.where, len(p.rows)) for p in people] == [(0, "on the right", 5), (1, "on the left", 4)]
+    assert [(p.track, p.where, len(p.faces)) for p in people] == [(0, "on the right", 5), (1, "on the left", 4)]
     assert all((c[0, 0] == p.track).all() for p in people for c in p.crops)
 
 
@@ -58,47 +62,55 @@ def test_who_is_seldom_seen_or_tiny_is_nobody_and_main_faces_are_judged_whoever_
 
 def test_a_person_split_into_two_short_tracks_is_judged_from_all_frames():
     [person] = people_of(clip((400, range(2), 120), (40, range(2, 5), 120)), 3)
-    assert len(person.rows) == 5 and person.track is None
+    assert len(person.faces) == 5 and person.track is None
 
 
 def test_a_clip_without_a_face_has_one_entry_without_a_crop():
-    [person] = people_of(Extraction({}), 3)
-    assert person.rows == [] and person.crops == []
+    [person] = people_of(Extraction(Outcome("no_face", "no face in 5 frames")), 3)
+    assert person.faces == [] and person.crops == []
+
+
+class Numbered(torch.nn.Module):
+    """Scores a crop by the number in its first pixel."""
+
+    scores = (.1, .9, .5)
+
+    def forward(self, pictures):
+        return torch.logit(torch.tensor(self.scores)[pictures[:, 0, 0, 0].long() % 3])
 
 
 @pytest.fixture
 def judge():
-    """A Judge whose network says, for every crop, a score by its colour."""
-    made = object.__new__(Judge)
-    made.card, made.whole = {**CARD, "model_id": "m"}, False
-    made._scores = lambda crops: [(.1, .9, .5)[c[0, 0, 0] % 3] for c in crops]
+    """The shipped Judge with another network, whose scores are known: those of the person in the first pixel."""
+    made = Judge(SHIPPED, "cpu")
+    made.card, made.net = {**made.card, **CARD, "size_px": 32, "centre": 1.}, Numbered()
     return made
 
 
 def test_the_worst_person_decides_and_all_are_told(judge):
-    verdict, people = judge._verdict("clip.mp4", clip((400, range(5), 120), (40, range(1, 5), 90)))
+    verdict, people = judge._verdict("clip.mp4", clip((400, range(5), 120), (40, range(1, 5), 90)), None)
     assert (verdict.verdict, verdict.score) == ("fake", pytest.approx(.9)) and [p.track for p in people] == [1, 0]
     assert "2 people, the one on the left decides" in verdict.reason
-    assert [(p["where"], p["verdict"]) for p in verdict.people] == [("on the left", "fake"), ("on the right", "real")]
-    assert len(verdict.frames) == 4 and verdict.quality["face_px"] == 90
+    assert [(p.where, p.verdict) for p in verdict.people] == [("on the left", "fake"), ("on the right", "real")]
+    assert len(verdict.frames) == 4 and verdict.quality.face_px == 90
 
 
 def test_a_person_who_cannot_be_judged_decides_only_where_there_is_nobody_else(judge):
     found = clip((400, range(5), 120), (40, range(1, 5), 90))
-    found.others = {place: crop(250) for place in found.others}
-    judge._scores = lambda crops: [.95 if c.min() == 250 else .1 for c in crops]
-    verdict, people = judge._verdict("clip.mp4", found)
+    judge.net.scores = (.1, .95, .5)
+    found = replace(found, others={place: crop(250) for place in found.others})  # 250 is 1 modulo 3
+    verdict, people = judge._verdict("clip.mp4", found, None)
     assert (verdict.verdict, [p.track for p in people]) == ("real", [0, 1])
     assert verdict.reason == ("2 people, the one on the right decides; the one on the left cannot be judged: the face "
                               "is overexposed; the face is blurred or strongly compressed: use the original file, not "
                               "a forwarded copy")
-    found.crops = {frame: crop(250) for frame in found.crops}
-    verdict, _ = judge._verdict("clip.mp4", found)
+    found = replace(found, crops={frame: crop(250) for frame in found.crops})
+    verdict, _ = judge._verdict("clip.mp4", found, None)
     assert verdict.verdict == "undecided" and "cannot be judged" not in verdict.reason
 
 
 def test_one_person_is_no_list(judge):
-    verdict, _ = judge._verdict("clip.mp4", clip((400, range(5), 120)))
+    verdict, _ = judge._verdict("clip.mp4", clip((400, range(5), 120)), None)
     assert (verdict.verdict, verdict.people, verdict.n_faces) == ("real", None, 5)
     assert verdict.probability == pytest.approx(.1)
 
@@ -111,20 +123,20 @@ def test_a_score_in_the_band_is_undecided_with_what_can_be_done():
 
 
 def test_a_calibrated_model_judges_no_face_that_is_too_small(judge):
-    verdict, _ = judge._verdict("clip.mp4", clip((400, range(5), LEAST_PX - 2)))
+    verdict, _ = judge._verdict("clip.mp4", clip((400, range(5), LEAST_PX - 2)), None)
     assert verdict.verdict == "undecided" and f"only {LEAST_PX - 2} px" in verdict.reason
 
 
 @pytest.mark.parametrize("value, why", [(10, "too dark"), (250, "overexposed"), (120, "blurred")])
 def test_a_calibrated_model_judges_no_face_unlike_any_that_its_band_has_seen(judge, value, why):
-    judge._scores = lambda crops: [.9] * len(crops)
+    judge.net.scores = (.9, .9, .9)
     found = clip((400, range(5), 120))
-    found.crops = {frame: crop(value) for frame in found.crops}
-    verdict, _ = judge._verdict("clip.mp4", found)
+    found = replace(found, crops={frame: crop(value) for frame in found.crops})
+    verdict, _ = judge._verdict("clip.mp4", found, None)
     assert (verdict.verdict, verdict.score) == ("undecided", pytest.approx(.9)) and why in verdict.reason
     assert verdict.probability is None
     judge.card = {**judge.card, "calibration": None}
-    assert judge._verdict("clip.mp4", found)[0].verdict == "fake"  # a model without a band says what its threshold says
+    assert judge._verdict("clip.mp4", found, None)[0].verdict == "fake"  # without a band the threshold decides
 
 
 def test_quality_of_drawn_faces():

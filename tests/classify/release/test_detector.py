@@ -24,7 +24,7 @@ def frame_scores(corpus):
     from classify.judging.judge import Judge
 
     judge = Judge(SHIPPED, "cpu")
-    return {clip: [frame["score"] for frame in judge.judge(corpus / clip).frames] for clip in CLIPS}
+    return {clip: [frame.score for frame in judge.judge(corpus / clip).frames] for clip in CLIPS}
 
 
 def test_it_gives_the_scores_that_it_was_shipped_with(demo_corpus):

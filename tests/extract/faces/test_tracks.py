@@ -1,20 +1,23 @@
 import itertools
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from extract.faces.tracks import ABSENT, cheapest_pairs, face_colours, set_tracks
+from extract.faces.face import Face
+from extract.faces.tracks import ABSENT, cheapest_pairs, face_colours, number_tracks
 
 
 def row(frame, x, y=200.0, length=100.0):
     """A face of `length` px about (x, y)."""
-    return {"frame": frame, "x0": x - length / 2, "y0": y - length / 2, "x1": x + length / 2, "y1": y + length / 2}
+    return Face(float(frame), frame, (x - length / 2, y - length / 2, x + length / 2, y + length / 2))
 
 
 def tracks_of(rows, looks=None):
-    set_tracks(rows, looks)
-    return [r["track"] for r in rows]
+    numbered = number_tracks(rows, looks)
+    assert [replace(face, track=0) for face in numbered] == rows
+    return [face.track for face in numbered]
 
 
 RED, BLUE = np.float32([0.9, 0.1, 0]), np.float32([0, 0.1, 0.9])
@@ -43,7 +46,7 @@ def test_people_who_swap_the_order_of_their_rows_keep_their_tracks():
 
 def test_people_who_change_places_are_told_by_their_colours_only():
     rows = [row(0, 100, length=110), row(0, 500), row(1, 500, length=110), row(1, 100)]
-    assert tracks_of([dict(r) for r in rows], [RED, BLUE, RED, BLUE]) == [0, 1, 0, 1]
+    assert tracks_of(rows, [RED, BLUE, RED, BLUE]) == [0, 1, 0, 1]
     assert tracks_of(rows) == [0, 1, 1, 0]
 
 
@@ -61,16 +64,16 @@ def test_one_who_leaves_and_one_who_enters_elsewhere_are_two():
 
 
 def test_a_face_lost_for_two_frames_keeps_its_track():
-    rows = [r for t in range(6) for r in (row(t, 100, length=110), row(t, 500)) if not (t in (2, 3) and r["x0"] > 300)]
+    rows = [r for t in range(6) for r in (row(t, 100, length=110), row(t, 500)) if not (t in (2, 3) and r.box[0] > 300)]
     assert tracks_of(rows) == [0, 1, 0, 1, 0, 0, 0, 1, 0, 1]
 
 
 def test_a_place_is_forgotten_after_some_frames_and_colours_are_not():
     away = ABSENT + 1  # frames with somebody else only
     rows = [row(0, 100), *(row(t, 600, length=110) for t in range(away + 2)), row(away + 1, 100)]
-    rows.sort(key=lambda r: r["frame"])
-    assert tracks_of([dict(r) for r in rows])[-1] == 2
-    assert tracks_of(rows, [RED if r["x0"] < 300 else BLUE for r in rows])[-1] == 1
+    rows.sort(key=lambda r: r.frame)
+    assert tracks_of(rows)[-1] == 2
+    assert tracks_of(rows, [RED if r.box[0] < 300 else BLUE for r in rows])[-1] == 1
 
 
 def test_who_comes_after_a_cut_in_the_same_place_is_another_person_by_colours():
@@ -138,7 +141,7 @@ def test_real_people_of_two_clips_side_by_side_are_two_pure_tracks(kind, people,
                 box, look = (a, b)[who][t]
                 right = kind != "one after the other" and who != (late and kind == "changing places")
                 x0, y0, x1, y1 = box + np.float32([1000, 0, 1000, 0]) * right
-                rows.append({"frame": t, "x0": x0, "y0": y0, "x1": x1, "y1": y1})
+                rows.append(Face(float(t), t, (x0, y0, x1, y1)))
                 looks.append(look)
                 truth.append(who)
         numbers = tracks_of(rows, looks)

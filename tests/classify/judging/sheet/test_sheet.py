@@ -10,7 +10,7 @@ import pytest
 
 from classify import image, video
 from classify.judging.evidence import MOST_FRAMES, gather
-from classify.judging.judge import Judge
+from classify.judging.judge import FrameScore, Judge
 from classify.judging.sheet.page import MOST_POINTS, render, timeline
 from classify.judging.sheet.write import write_sheet
 from tests.clips import noise, overwrite, write_clip
@@ -36,10 +36,10 @@ def found(judge, demo_corpus):
 @pytest.fixture(scope="module")
 def two(found):
     """The same clip with a second person: the first one mirrored, below the threshold, from a model with a band."""
-    low = [{"time_s": f["time_s"], "score": .123456} for f in found.people[0]["frames"]]
-    first = {**found.people[0], "track": 0, "where": "on the left"}
-    second = {**found.people[0], "track": 1, "where": "on the right", "verdict": "real", "score": .123456,
-              "probability": .0123, "frames": low}
+    low = [replace(f, score=.123456) for f in found.people[0].frames]
+    first = replace(found.people[0], track=0, where="on the left")
+    second = replace(found.people[0], track=1, where="on the right", verdict="real", score=.123456, probability=.0123,
+                     frames=low)
     shown = [(frame, [*faces, replace(faces[0], person=1, score=.123456)]) for frame, faces in found.shown]
     return replace(found, people=[first, second], shown=shown, band=(.2, .7), boxes=[*found.boxes, *found.boxes],
                    verdict=replace(found.verdict, people=[first, second], reason="2 people, the left one decides"))
@@ -194,8 +194,8 @@ def test_content_credentials_are_stated_as_facts_beside_what_was_not_checked(fou
 
 
 def test_a_long_clip_s_timeline_keeps_its_highest_scores(found):
-    frames = [{"time_s": float(n), "score": .9 if n == 1234 else .1} for n in range(3000)]
-    long = replace(found, people=[{**found.people[0], "frames": frames}], duration_s=3000.)
+    frames = [FrameScore(float(n), .9 if n == 1234 else .1) for n in range(3000)]
+    long = replace(found, people=[replace(found.people[0], frames=frames)], duration_s=3000.)
     plot = timeline(long)
     assert len(plot["lines"][0]) <= MOST_POINTS and max(p[2] for p in plot["lines"][0]) == .9 and plot["thinned"]
     check(render(long))
