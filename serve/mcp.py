@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from serve.judgement import Judgement
 
 INSTRUCTIONS = ("Judges whether the face in a video or picture file of this machine was manipulated. A score is "
-                "P(fake) of a network that looked at pixels: never evidence, and no reason to accuse anybody. REAL means "
-                "that no sign of manipulation was found. Say UNDECIDED where the answer is UNDECIDED, with its reason.")
+                "P(fake) of a network that looked at pixels: never evidence, and no reason to accuse anybody. REAL "
+                "means that no sign of manipulation was found. Say UNDECIDED where the answer is UNDECIDED, with its "
+                "reason.")
 MEANING = {"real": "no sign of manipulation was found; that does not make the file authentic",
            "fake": "the score is at or above the threshold; that is not evidence",
            "undecided": "the model gives no answer, for the reason beside it"}
