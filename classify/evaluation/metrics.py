@@ -178,7 +178,7 @@ def calibration(rows: pd.DataFrame) -> dict[str, Any]:
 
 def without_probabilities(metrics: dict[str, Any]) -> None:
     """Take out of `evaluate`'s result what only scores that are probabilities have: log-loss and calibration error."""
-    none = _cell(reason="the scores are no probabilities: they were scaled to 0 to 1")
+    none = asdict(Metric(reason="the scores are no probabilities: they were scaled to 0 to 1"))
     for level in ("video", "frame"):
         for blocks in (metrics[level]["all"], *metrics[level]["methods"].values(), *metrics[level]["groups"].values()):
             for block in blocks.values():

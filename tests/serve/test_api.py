@@ -141,7 +141,8 @@ def test_every_answer_has_its_headers_and_nothing_comes_from_elsewhere(server):
         assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
         assert answer.headers["Referrer-Policy"] == "no-referrer"
     for path in ("/", "/docs", "/page.js", "/results.js", "/page.css"):
-        assert "//" not in requests.get(server.url + path).text.replace(": //", "").replace("// ", ""), path
+        text = requests.get(server.url + path).text.replace("http://www.w3.org/2000/svg", "")  # a name, no address
+        assert "//" not in text.replace(": //", "").replace("// ", ""), path
 
 
 def test_the_schema_tells_all_routes(server):
