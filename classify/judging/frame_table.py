@@ -20,8 +20,8 @@ COLUMNS = ("path", "person", "where", "time_s", "score", "verdict", "person_scor
 def rows_of(verdict: Verdict) -> list[dict[str, Any]]:
     """Return a row of COLUMNS for each judged face of a clip or picture, in the order of time within a person."""
     people = [(person.where, person.verdict, person.score, person.frames) for person in verdict.people or ()]
-    return [{"path": verdict.path, "person": number, "where": where, "time_s": frame["time_s"],
-             "score": frame["score"], "verdict": said, "person_score": score, "threshold": verdict.threshold,
+    return [{"path": verdict.path, "person": number, "where": where, "time_s": frame.time_s,
+             "score": frame.score, "verdict": said, "person_score": score, "threshold": verdict.threshold,
              "model": verdict.model}
             for number, (where, said, score, frames) in enumerate(
                 people or [("", verdict.verdict, verdict.score, verdict.frames)]) for frame in frames]
