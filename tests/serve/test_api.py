@@ -169,7 +169,8 @@ def test_a_result_has_small_pictures_of_its_faces(server, clips):
 def test_the_schema_tells_all_routes(server):
     said = requests.get(server.url + "/openapi.json").json()
     assert set(said["paths"]) == {"/v1/judgements", "/v1/judgements/{id}", "/v1/judgements/{id}/events",
-                                  "/v1/judgements/{id}/faces", "/v1/judgements/{id}/sheet", "/v1/model", "/healthz", "/metrics"}
+                                  "/v1/judgements/{id}/faces", "/v1/judgements/{id}/sheet", "/v1/model", "/healthz",
+                                  "/metrics"}
 
 
 @pytest.mark.parametrize("arguments, said", [(["--host", "0.0.0.0"], "give a token"),
