@@ -114,7 +114,7 @@ def crops_to_compare(model: Path, card: dict[str, Any], folder: Path | None = No
     if files:
         pictures, source = [whole_square(read_picture(file), 224) for file in files], f"{len(files)} face crops"
     else:
-        pictures = _drawn_faces()
+        pictures = draw_faces()
         source = f"{len(pictures)} drawn faces"
     return Comparison(np.stack([to_input(picture, card["size_px"], card["centre"]) for picture in pictures]), source)
 
@@ -125,8 +125,8 @@ def _spread(files: Any) -> list[Path]:
     return [found[at] for at in sorted({round(at) for at in np.linspace(0, len(found) - 1, CROPS)})] if found else []
 
 
-def _drawn_faces() -> list[np.ndarray]:
-    """Faces of the demo corpus: uint8 RGB (224, 224, 3) each, eight of each of four people."""
+def draw_faces() -> list[np.ndarray]:
+    """Draw faces of the demo corpus: uint8 RGB (224, 224, 3) each, eight of each of four people."""
     from data.demo.make import DemoOptions, plan, stage
     from extract.decoding.image import whole_square
 

@@ -109,7 +109,7 @@ def extract_corpus(root: Path, index, out: Path, frames: FrameOptions, faces: Fa
             items = [(v, modality[v], _stamp(stamp_of, v, original), rows.get(original.get(v, "")), original.get(v))
                      for v in videos]
             for (video_id, _, _, real, _), result in map_unordered(
-                    _extract_one, items, workers, start, start_args, engine, gpus, limit_s, _expired):
+                    extract_one, items, workers, start, start_args, engine, gpus, limit_s, _expired):
                 rows[video_id], spent = _row_of(result)
                 if progress:
                     progress.add(rows[video_id], spent, real is not None)
@@ -152,7 +152,7 @@ def _workers(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions,
         device = run.device if run.device != "auto" else "cuda" if n_gpus else "cpu"
         gpus = GPU_SHARE if device.startswith("cuda") else 0.0
         most = min(n_cpus, int(n_gpus / gpus)) if gpus else n_cpus
-        return (min(most if run.workers is None else run.workers, n_todo), _start_worker,
+        return (min(most if run.workers is None else run.workers, n_todo), start_worker,
                 (root, store, frames, faces, device, None, limits()), "ray", gpus)
     # A wrong one ends here, not in every worker.
     device = pick_device(run.device) if n_todo and faces.crop == "face" else "cpu"
@@ -164,7 +164,7 @@ def _workers(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions,
 
         server = stack.enter_context(DetectorServer(make_cascade(faces, device)))
         served = server.address, server.key
-    return workers, _start_worker, (root, store, frames, faces, device, served, limits()), "local", 0.0
+    return workers, start_worker, (root, store, frames, faces, device, served, limits()), "local", 0.0
 
 
 def _stamp(stamp_of, video_id: str, original: dict[str, str]) -> list | None:
@@ -216,9 +216,12 @@ class _Timed:
             self.spent_s += time.perf_counter() - start
 
 
-def _start_worker(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions, device: str,
-                  served: tuple | None = None, most: Limits = Limits()) -> None:
-    """served: address and key of a DetectorServer; without one the worker has a detector of its own."""
+def start_worker(root: Path, store: Store, frames: FrameOptions, faces: FaceOptions, device: str,
+                 served: tuple | None = None, most: Limits = Limits()) -> None:
+    """Prepare a worker process.
+
+    served: address and key of a DetectorServer; without one the worker has a detector of its own.
+    """
     set_limits(most)
     cv2.setNumThreads(0)  # a worker a core: more threads only wait for each other
     cascade = None
@@ -230,7 +233,7 @@ def _start_worker(root: Path, store: Store, frames: FrameOptions, faces: FaceOpt
     _worker.update(root=root, store=store, frames=frames, detector=_Timed(detector))
 
 
-def _extract_one(item: tuple[str, str, list | None, dict | None, str | None]) -> tuple[dict, dict[str, float]]:
+def extract_one(item: tuple[str, str, list | None, dict | None, str | None]) -> tuple[dict, dict[str, float]]:
     """Extract one video and put its folder in place: its row, and the seconds that decode, detect and write took.
 
     item: video_id, modality, stamp, row and video_id of the real whose boxes it may take.
@@ -256,7 +259,7 @@ def _extract_one(item: tuple[str, str, list | None, dict | None, str | None]) ->
 
 
 def _row_of(result: Any) -> tuple[dict, dict[str, float]]:
-    """What _extract_one gave; an error that is not the video's own becomes a row too, but one that is never kept."""
+    """What extract_one gave; an error that is not the video's own becomes a row too, but one that is never kept."""
     if isinstance(result, tuple):
         return result
     if isinstance(result, (PipelineError, OSError)):

@@ -189,7 +189,7 @@ def run_stages(names: Sequence[str], given: dict[str, str], out: str) -> int:
     """Run stages in order until one fails; those that are up to date say so. Returns an exit status."""
     for name in names:
         stage = STAGES[name]
-        argv = ["--out", out, *_flags(stage, given)]
+        argv = ["--out", out, *flags_of(stage, given)]
         work = Work(stage, argv, "")
         decision = work.decide()
         if not decision.reasons:
@@ -201,7 +201,8 @@ def run_stages(names: Sequence[str], given: dict[str, str], out: str) -> int:
     return 0
 
 
-def _flags(stage: Stage, given: dict[str, str]) -> list[str]:
+def flags_of(stage: Stage, given: dict[str, str]) -> list[str]:
+    """Return the command-line flags of a stage for the variables of a make command."""
     found = arguments(stage.options, given) if set(given) - {"OUT"} else []
     # An option of extraction, and a flag of every other stage.
     return [*found, "--verify"] if given.get("VERIFY", "").lower() in YES and "--verify" not in found else found
@@ -226,7 +227,7 @@ def plan(given: dict[str, str], out: str) -> list[str]:
     for name in ORDER:
         if name in HIDDEN and not _robust(given, RunRecord(out)):
             continue
-        work = Work(STAGES[name], ["--out", out, *_flags(STAGES[name], given)], "")
+        work = Work(STAGES[name], ["--out", out, *flags_of(STAGES[name], given)], "")
         decision, done = work.decide(), work.record.done(name)
         reasons = decision.reasons or ([f"{behind} is done again before it"] if behind else [])
         if not reasons:

@@ -392,12 +392,12 @@ def test_every_message_in_troubleshooting_is_one_of_the_code():
 
 
 def test_verify_reaches_every_stage_that_make_runs():
-    from pipeline.make import _flags
+    from pipeline.make import flags_of
 
     assert YES[0] == "1"
     for name in ORDER:
-        assert "--verify" in _flags(STAGES[name], {"VERIFY": "1"})
-        assert "--verify" not in _flags(STAGES[name], {"OUT": "x"})
+        assert "--verify" in flags_of(STAGES[name], {"VERIFY": "1"})
+        assert "--verify" not in flags_of(STAGES[name], {"OUT": "x"})
 
 
 def test_the_json_that_the_docs_show_has_the_fields_of_a_verdict():

@@ -91,9 +91,9 @@ def _write(path: str, evidence: Evidence) -> None:
 
 def _sound(reader) -> tuple[float, Iterator[Any]]:
     """When the picture starts, in seconds of the file's clock, and the packets of sound."""
-    from extract.decoding.readers import _main_stream
+    from extract.decoding.readers import main_stream
 
-    stream = _main_stream(reader)
+    stream = main_stream(reader)
     start_s = float(stream.start_time * stream.time_base) if stream.start_time else 0.0
     packets = (p for p in reader.demux(*reader.streams.audio) if p.size and p.pts is not None)
     return start_s, packets if reader.streams.audio else iter(())

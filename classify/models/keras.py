@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from classify.models.card import FORMAT, card_path, check_digest, check_finite, read_card
-from classify.models.network import HEAD_STD, _probe
+from classify.models.network import HEAD_STD, probe_logits
 from classify.models.options import ModelOptions
 from classify.models.probe import check_probe
 from pipeline.errors import CheckpointError, OptionsError, WeightsError
@@ -155,8 +155,8 @@ def save_checkpoint(path: Path, model: Any, card: dict[str, Any]) -> dict[str, A
     with tempfile.TemporaryDirectory() as folder:
         judging.save(Path(folder) / path.name)
         content = (Path(folder) / path.name).read_bytes()
-    probe = _probe(lambda t: torch.from_numpy(logits_of(model, t.permute(0, 2, 3, 1).numpy())),  # type: ignore
-                   card["size_px"])
+    probe = probe_logits(lambda t: torch.from_numpy(logits_of(model, t.permute(0, 2, 3, 1).numpy())),  # type: ignore
+                         card["size_px"])
     card = {**card, "format": FORMAT, "label_map": {"real": 0, "fake": 1}, "probe": probe,
             "model_id": f"{card['backbone']}-keras-{_digest(model)[:8]}",
             "sha256": hashlib.sha256(content).hexdigest()}
@@ -194,6 +194,6 @@ def load_checkpoint(path: Path, device: str = "cpu") -> tuple[KerasNet, dict[str
     check_digest(path, card, _digest(model))
     check_finite(path, ((f"weight {n}", weight) for n, weight in enumerate(model.get_weights())))
     net = KerasNet(model, device).eval()
-    now = _probe(lambda t: net(t.to(device)), card["size_px"])  # type: ignore[arg-type]
+    now = probe_logits(lambda t: net(t.to(device)), card["size_px"])  # type: ignore[arg-type]
     check_probe(path, now, card["probe"], card.get("versions"))
     return net, card

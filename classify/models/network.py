@@ -186,7 +186,7 @@ def save_checkpoint(path: Path, net: torch.nn.Module, card: dict[str, Any], half
     if half:
         state |= {k: v.detach().half().contiguous() for k, v in net.named_parameters()}
         net.load_state_dict(state)  # as it will be once loaded: the card's probe is of these weights
-    card = {**card, "format": FORMAT, "label_map": {"real": 0, "fake": 1}, "probe": _probe(net, card["size_px"]),
+    card = {**card, "format": FORMAT, "label_map": {"real": 0, "fake": 1}, "probe": probe_logits(net, card["size_px"]),
             "model_id": "-".join(filter(None, (card["backbone"], card.get("calibration") and card.get("variant"),
                                                _digest(state)[:8])))}
     # "format" is what huggingface_hub asks of a file of torch.
@@ -242,7 +242,7 @@ def load_checkpoint(path: Path, device: str = "cpu", to_train: bool = False, pin
         raise CheckpointError(f"{path} does not fit {card.get('backbone')} of this timm "
                               f"({str(error).splitlines()[0]}): it was made with {card.get('versions')}") from None
     net = net.to(memory_format=torch.channels_last).eval()
-    check_probe(path, _probe(net, card["size_px"]), card["probe"], card.get("versions"))
+    check_probe(path, probe_logits(net, card["size_px"]), card["probe"], card.get("versions"))
     return net.to(device), card
 
 
@@ -282,8 +282,8 @@ def _body(backbone: str, size: int) -> Any:
     return timm.create_model(backbone, pretrained=False, num_classes=0, **sized)
 
 
-def _probe(net: torch.nn.Module, size: int) -> list[float]:
-    """Logits of classify.models.probe.probe_pictures."""
+def probe_logits(net: torch.nn.Module, size: int) -> list[float]:
+    """Compute the logits of classify.models.probe.probe_pictures."""
     pictures = torch.from_numpy(probe_pictures(size)).permute(0, 3, 1, 2)
     with torch.inference_mode():
         return [round(float(v), 6) for v in net(pictures)]

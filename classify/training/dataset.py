@@ -51,7 +51,7 @@ def material(out: Path, size_px: int, centre: float, training: TrainOptions) -> 
     if not training.replay_from:
         return Material(*rows, pack.pictures, numbers, pack.numbers(rows[1]["crop"]), 0)
     earlier = Path(training.replay_from)
-    _same_crops(out, earlier)
+    check_same_crops(out, earlier)
     old_rows, old_pack = parts_of(earlier, training)[0], Pack(earlier, size_px, centre)
     n = min(len(old_rows), round(len(rows[0]) * training.replay / (1 - training.replay)))
     # As many of each class, so that a rare one is not lost with the rest.
@@ -156,8 +156,8 @@ def crops_record(out: Path) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key not in ("crop_folder", "crops_sha256")}
 
 
-def _same_crops(out: Path, earlier: Path) -> None:
-    """Crops cut in two ways must not be mixed: a network would tell them apart by that."""
+def check_same_crops(out: Path, earlier: Path) -> None:
+    """Raise SplitError where crops of two runs are cut in different ways: a network would tell them apart by that."""
     cut = [{"crop": "face", **json.loads((folder / "faces" / "options.json").read_text())["faces"]}  # older: no crop
            for folder in (out, earlier)]
     if cut[0] != cut[1]:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from classify.judging.aggregate import DEFAULT_RULE, aggregate, auc
-from classify.training.module import PLATEAU, _rank
+from classify.training.module import PLATEAU, rank_epoch
 from classify.training.recipes import TrainOptions
 from classify.training.train import prepare_run
 from pipeline.tables import write_bytes
@@ -70,7 +70,7 @@ def learning_rate(history: list[dict[str, Any]], options: TrainOptions) -> float
 
 
 def _ranks(history: list[dict[str, Any]]) -> list[float]:
-    return [_rank(row["val_video_auc"], row["val_loss"]) for row in history]
+    return [rank_epoch(row["val_video_auc"], row["val_loss"]) for row in history]
 
 
 def open_run(run: Path, made_from: dict, resume: bool) -> State | None:

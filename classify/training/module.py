@@ -31,7 +31,7 @@ from data.loading.options import AugmentOptions
 from pipeline.progress import for_stderr
 from pipeline.tables import write_bytes
 
-BEST = "val_rank"  # what the best epoch has most of, see _rank
+BEST = "val_rank"  # what the best epoch has most of, see rank_epoch
 WARM_STEPS = 200  # of a cosine: Adam's state is built up before large steps
 METHOD_SHARE = 0.5  # of the methods' loss beside that of real and fake: a help, not the aim
 PLATEAU: dict[str, Any] = {"factor": 0.2, "patience": 1}  # of ReduceLROnPlateau, epochs without a lower val_loss
@@ -133,7 +133,7 @@ class Learner(lightning.LightningModule):
         accuracy = float(((logits >= 0) == (labels == 1)).double().mean())
         self._row: dict[str, Any] = {"val_loss": loss, "val_accuracy": accuracy, "val_video_auc": video_auc}
         self.log_dict({k: v for k, v in self._row.items() if v is not None}, prog_bar=True)
-        self.log(BEST, _rank(video_auc, loss), logger=False)
+        self.log(BEST, rank_epoch(video_auc, loss), logger=False)
 
     def on_train_epoch_end(self) -> None:
         if self.trainer.world_size > 1:
@@ -164,8 +164,8 @@ class Learner(lightning.LightningModule):
         return binary_cross_entropy_with_logits(logits, softened, weight=weights)
 
 
-def _rank(video_auc: float | None, loss: float) -> float:
-    """Validation video AUC; loss only orders epochs that have the same (or none, where validation has one class).
+def rank_epoch(video_auc: float | None, loss: float) -> float:
+    """Return what the best epoch has most of: validation video AUC; loss only orders epochs that have the same (or none, where validation has one class).
 
     Without it, the first epoch to reach 1.0 by luck on a few videos would stay the best for ever.
     """
@@ -197,19 +197,19 @@ def trainer(run: Path, device: str, options: TrainOptions) -> tuple[ModelCheckpo
         callbacks.append(_Stop(options.head_epochs, BEST, mode="max", patience=options.patience,
                                check_on_train_epoch_end=True))
     if options.ema:
-        callbacks.append(_Averaging(options.ema))
+        callbacks.append(Averaging(options.ema))
     here, everywhere = (int(os.environ.get(name, 1)) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
     devices: Any = here if everywhere > 1 else [int(number or 0)] if kind == "cuda" else 1
     return keeper, lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(kind, kind), devices=devices, num_nodes=everywhere // here,
         strategy="ddp_find_unused_parameters_true" if everywhere > 1 else "auto", use_distributed_sampler=False,
-        precision="bf16-mixed" if _bf16(kind, options.precision) else "32-true",
+        precision="bf16-mixed" if uses_bf16(kind, options.precision) else "32-true",
         max_epochs=options.epochs, callbacks=callbacks, logger=TensorBoardLogger(run, name="", version=""),
         num_sanity_val_steps=0, log_every_n_steps=1, enable_model_summary=False)
 
 
-def _bf16(kind: str, precision: str) -> bool:
-    """Whether to compute in bf16: on auto where the device does so in hardware, since elsewhere it is slower."""
+def uses_bf16(kind: str, precision: str) -> bool:
+    """Tell whether to compute in bf16: on auto where the device does so in hardware, since elsewhere it is slower."""
     if precision != "auto":
         return precision == "bf16"
     if kind == "cuda":
@@ -227,7 +227,7 @@ def _compiled(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tens
     return torch.compile(function)
 
 
-class _Averaging(WeightAveraging):
+class Averaging(WeightAveraging):
     """Exponential moving average of the weights whose decay grows to `decay`: min(decay, (1 + n) / (10 + n)) in step n.
 
     With a constant decay the average of a short training is mostly the weights that it started with. (The schedule is

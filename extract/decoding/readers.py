@@ -91,7 +91,7 @@ class PyAV:
 
         try:
             with open_container(self.path) as container:
-                stream = _main_stream(container)
+                stream = main_stream(container)
                 if stream.codec_context is None or stream.codec_context.name == "":
                     raise VideoError("no decoder for this video stream")
                 check_frame_size(stream, self.path)
@@ -183,8 +183,8 @@ class PyAV:
                     return
 
 
-def _main_stream(container):
-    """The first video stream marked as default, else the first; a cover picture is none."""
+def main_stream(container):
+    """Return the first video stream marked as default, else the first; a cover picture is none."""
     from av.stream import Disposition
 
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]

@@ -105,9 +105,9 @@ class Cascade:
             owner.append(numbers[frame])
             kinds.append(numbers[frame] * len(levels) + number)
         box, of, kind = np.concatenate(found), np.concatenate(owner), np.concatenate(kinds)
-        keep = _suppress(box[:, :4], box[:, 4], kind, SAME_LEVEL)
+        keep = suppress(box[:, :4], box[:, 4], kind, SAME_LEVEL)
         box, of = box[keep], of[keep]
-        keep = _suppress(box[:, :4], box[:, 4], of, SAME_CANDIDATE)
+        keep = suppress(box[:, :4], box[:, 4], of, SAME_CANDIDATE)
         box, of = box[keep], of[keep]
         sides = np.tile(box[:, 2:4] - box[:, :2], 2)
         return _square(np.hstack([box[:, :4] + box[:, 5:] * sides, box[:, 4:5]])), of
@@ -121,7 +121,7 @@ class Cascade:
         score, move = _probabilities(answer[:, 0]), answer[:, 1:]
         keep = score > self.thresholds[1]
         boxes, of, move = np.hstack([boxes[keep, :4], score[keep, None]]), of[keep], move[keep]
-        keep = _suppress(boxes[:, :4], boxes[:, 4], of, SAME_CANDIDATE)
+        keep = suppress(boxes[:, :4], boxes[:, 4], of, SAME_CANDIDATE)
         return _square(_moved(boxes[keep], move[keep])), of[keep]
 
     def _finish(self, frames, boxes: np.ndarray, of: np.ndarray) -> list[Found]:
@@ -140,7 +140,7 @@ class Cascade:
         result = []
         for number in range(len(frames)):
             mine = np.flatnonzero(of == number)
-            mine = mine[_suppress_contained(boxes[mine])]
+            mine = mine[suppress_contained(boxes[mine])]
             result.append(Found(boxes[mine, :4].astype(np.float32), landmarks[mine].astype(np.float32),
                                 boxes[mine, 4].astype(np.float32)))
         return result
@@ -194,8 +194,8 @@ def _cut(frames, boxes: np.ndarray, of: np.ndarray, side: int) -> tuple[list[np.
     return crops, boxes[inside], of[inside]
 
 
-def _suppress(boxes: np.ndarray, scores: np.ndarray, kinds: np.ndarray, overlap: float) -> np.ndarray:
-    """Numbers of the boxes that no stronger box of their kind overlaps by more than this intersection over union."""
+def suppress(boxes: np.ndarray, scores: np.ndarray, kinds: np.ndarray, overlap: float) -> np.ndarray:
+    """Return the numbers of the boxes that no stronger box of their kind overlaps by more than this intersection over union."""
     if not len(boxes):
         return np.empty(0, np.int64)
     corners_sides: Any = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
@@ -205,8 +205,8 @@ def _suppress(boxes: np.ndarray, scores: np.ndarray, kinds: np.ndarray, overlap:
     return np.array(kept, dtype=np.int64).reshape(-1)
 
 
-def _suppress_contained(boxes: np.ndarray) -> list[int]:
-    """The same for boxes (n, 5) of one frame, by intersection over the smaller box: a box inside another goes too."""
+def suppress_contained(boxes: np.ndarray) -> list[int]:
+    """Suppress boxes (n, 5) of one frame by intersection over the smaller box: a box inside another goes too."""
     kept: list[int] = []
     area = np.prod(boxes[:, 2:4] - boxes[:, :2] + 1, axis=1)
     for i in np.argsort(-boxes[:, 4], kind="stable"):

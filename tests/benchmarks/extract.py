@@ -153,7 +153,7 @@ def two_workers_over_one(paths: Sequence[Path]) -> float:
     """Clips per wall second, from the first result on, so that starting the processes does not count."""
     from extract.decoding.sampling import FrameOptions
     from extract.faces.detector import FaceOptions
-    from extract.run import _extract_one, _start_worker
+    from extract.run import extract_one, start_worker
     from extract.store import Store
     from pipeline.parallel import map_unordered
 
@@ -165,7 +165,7 @@ def two_workers_over_one(paths: Sequence[Path]) -> float:
             names = [path.name for path in paths] * max(1, 36 // len(paths))
             # Distinct names, so that no two workers write one folder: x/../y is y.
             items = [(f"{'./' * number}{name}", None, None) for number, name in enumerate(names)]
-            times = [time.monotonic() for _ in map_unordered(_extract_one, items, workers, _start_worker, start_args)]
+            times = [time.monotonic() for _ in map_unordered(extract_one, items, workers, start_worker, start_args)]
         return (len(times) - workers) / (times[-1] - times[workers - 1])
 
     return statistics.median(rate(2) / rate(1) for _ in range(ROUNDS))

@@ -17,7 +17,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from classify.models.network import build
 from classify.models.options import ModelOptions
-from classify.training.module import _bf16
+from classify.training.module import uses_bf16
 from classify.training.recipes import TrainOptions
 from data.loading.augment import augment, draws
 from data.loading.batches import Batches
@@ -38,7 +38,7 @@ class Bench:
 
     @property
     def bf16(self) -> bool:
-        return _bf16(self.device.partition(":")[0], self.training.precision)
+        return uses_bf16(self.device.partition(":")[0], self.training.precision)
 
     def autocast(self) -> Any:
         return torch.autocast(self.device.partition(":")[0], torch.bfloat16) if self.bf16 else nullcontext()

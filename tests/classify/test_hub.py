@@ -8,7 +8,7 @@ import pytest
 import torch
 from huggingface_hub import ModelCard, load_torch_model
 
-from classify.export import _drawn_faces
+from classify.export import draw_faces
 from classify.hub import main, read_back
 from classify.models.load import load_model, scores_of_pictures
 from classify.models.network import build, save_checkpoint
@@ -48,7 +48,7 @@ def test_huggingface_hub_loads_weights_and_card_back(folder):
 
 
 def test_both_files_of_the_folder_give_the_same_scores(folder):
-    pictures = np.stack([to_input(face, 64) for face in _drawn_faces()[:4]])
+    pictures = np.stack([to_input(face, 64) for face in draw_faces()[:4]])
     scores = [scores_of_pictures(load_model(folder / name, "cpu")[0], pictures, "cpu")
               for name in ("model.safetensors", "model.onnx")]
     assert np.allclose(*scores, atol=1e-5) and np.ptp(scores[0]) > 0

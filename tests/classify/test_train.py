@@ -17,8 +17,8 @@ from classify.models.network import build, load_checkpoint, read_card, resized
 from classify.models.options import ModelOptions
 from classify.train import main
 from classify.training import module
-from classify.training.dataset import _same_crops, few_crops
-from classify.training.module import _Averaging
+from classify.training.dataset import check_same_crops, few_crops
+from classify.training.module import Averaging
 from classify.training.recipes import RECIPES, TrainOptions
 from classify.training.train import check_archive, choices, train
 from data.loading.options import AugmentOptions
@@ -77,7 +77,7 @@ def test_a_resumed_run_is_the_undisturbed_run(out):
 
 def test_an_epoch_that_was_no_better_is_not_trained_again_on_resuming(out, monkeypatch):
     flags, ranks = ["--out", str(out), "--patience", "0", *FLAGS], iter([.9, .8, .7])
-    monkeypatch.setattr(module, "_rank", lambda *_: next(ranks))
+    monkeypatch.setattr(module, "rank_epoch", lambda *_: next(ranks))
     assert main([*flags, "--epochs", "2"]) == 0
     kept = {name: torch.load(out / "model" / "run" / f"{name}.ckpt", weights_only=True)["epoch"]
             for name in ("best", "last")}
@@ -372,7 +372,7 @@ def test_records_older_than_whole_pictures_are_of_faces(out, tmp_path):
     for crop, fits in (("face", True), ("whole", False)):
         write_json(out / "faces" / "options.json", {"frames": {}, "faces": {"margin": 1.3, "crop": crop}})
         with contextlib.nullcontext() if fits else pytest.raises(SplitError, match="cut with another crop than"):
-            _same_crops(out, earlier)
+            check_same_crops(out, earlier)
 
 
 def test_a_picture_is_enough_to_choose_by_and_a_clip_needs_three_crops():
@@ -430,7 +430,7 @@ def test_a_damaged_state_of_training_is_not_resumed(tmp_path, damage):
 @pytest.mark.parametrize("steps, share", [(1, .89), (36, .75), (5000, 0.001)])
 def test_averaged_weights_warm_up(steps, share):
     """Weights that jump from 0 to 1 at the start: what is left of the start after some steps."""
-    averaged, average = torch.zeros(1), _Averaging(0.999)._kwargs["avg_fn"]
+    averaged, average = torch.zeros(1), Averaging(0.999)._kwargs["avg_fn"]
     for n in range(steps):
         averaged = average(averaged, torch.ones(1), torch.tensor(n))
     assert float(averaged) >= share

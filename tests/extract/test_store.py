@@ -65,7 +65,7 @@ def test_corpus_and_output_on_s3_make_the_same_tables_crops_and_sheet(local, s3,
     kept = {name: (s3 / "faces" / name).read_bytes() for name in (s3 / "faces").files()}
     assert {name: data for name, data in kept.items() if not name.endswith("row.json")} == contents(out)
     before = {name: stamp for name, stamp in (s3 / "faces").files().items() if name.count("/") > 1}
-    monkeypatch.setattr(run, "_extract_one", None)  # nothing is left to do
+    monkeypatch.setattr(run, "extract_one", None)  # nothing is left to do
     assert extract(there.root, index, s3 / "faces", verify=True) == {"ok": 12}
     after = (s3 / "faces").files()
     assert before and before == {name: after[name] for name in before}

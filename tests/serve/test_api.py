@@ -1,11 +1,15 @@
 """The API over a real socket, with a real worker."""
+import base64
 import json
 import subprocess
 import sys
 
+import cv2
+import numpy as np
 import pytest
 import requests
 
+from serve.worker import FACE_PX, MOST_FACES
 from tests.serve.conftest import ended, is_problem, left, post, serving
 
 TOKEN = "0123456789abcdef"
@@ -140,15 +144,33 @@ def test_every_answer_has_its_headers_and_nothing_comes_from_elsewhere(server):
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
         assert answer.headers["Referrer-Policy"] == "no-referrer"
-    for path in ("/", "/docs", "/page.js", "/results.js", "/page.css"):
-        text = requests.get(server.url + path).text.replace("http://www.w3.org/2000/svg", "")  # a name, no address
-        assert "//" not in text.replace(": //", "").replace("// ", ""), path
+    for path in ("/", "/docs", "/page.js", "/job.js", "/results.js", "/table.js", "/page.css"):
+        answer = requests.get(server.url + path)
+        text = answer.text.replace(": //", "").replace("// ", "").replace("http://www.w3.org/2000/svg", "")  # a name
+        assert answer.status_code == 200 and "//" not in text, path
+
+
+def test_a_result_has_small_pictures_of_its_faces(server, clips):
+    url = post(server, (clips[0].name, clips[0].read_bytes())).json()["judgements"][0]["url"]
+    said = ended(server, url)
+    faces = requests.get(server.url + said["faces"], timeout=60).json()["faces"]
+    scores = {frame["time_s"]: frame["score"] for frame in said["result"]["frames"]}
+    times = [face["time_s"] for face in faces]
+    assert 1 <= len(faces) <= MOST_FACES and times == sorted(times)
+    assert all(scores[face["time_s"]] == face["score"] for face in faces)
+    assert max(scores.values()) in [face["score"] for face in faces]
+    for face in faces:
+        kind, _, coded = face["jpeg"].partition(",")
+        picture = cv2.imdecode(np.frombuffer(base64.b64decode(coded), np.uint8), cv2.IMREAD_COLOR)
+        assert kind == "data:image/jpeg;base64" and picture.shape == (FACE_PX, FACE_PX, 3)
+    assert is_problem(requests.get(server.url + "/v1/judgements/nobody/faces", timeout=60), 404)
 
 
 def test_the_schema_tells_all_routes(server):
     said = requests.get(server.url + "/openapi.json").json()
     assert set(said["paths"]) == {"/v1/judgements", "/v1/judgements/{id}", "/v1/judgements/{id}/events",
-                                  "/v1/judgements/{id}/sheet", "/v1/model", "/healthz", "/metrics"}
+                                  "/v1/judgements/{id}/faces", "/v1/judgements/{id}/sheet", "/v1/model", "/healthz",
+                                  "/metrics"}
 
 
 @pytest.mark.parametrize("arguments, said", [(["--host", "0.0.0.0"], "give a token"),

@@ -5,7 +5,7 @@ import torch
 from extract.decoding.sampling import Clip, FrameOptions
 from extract.faces import export_nets, onnx_nets, torch_nets
 from extract.faces.detector import THRESHOLDS, Detector, FaceOptions, overlap
-from extract.faces.mtcnn import Cascade, _suppress, _suppress_contained
+from extract.faces.mtcnn import Cascade, suppress, suppress_contained
 from extract.faces.onnx_nets import OnnxNets
 from extract.faces.torch_nets import TorchNets
 from pipeline.errors import WeightsError
@@ -122,10 +122,10 @@ def test_a_picture_as_small_as_the_smallest_face_is_looked_at():
 
 def test_the_weaker_of_two_boxes_of_one_kind_goes():
     boxes = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [1, 1, 11, 11], [50, 50, 60, 60]], float)
-    kept = _suppress(boxes, np.array([0.7, 0.9, 0.8, 0.6]), np.array([0, 0, 1, 0]), 0.5)
+    kept = suppress(boxes, np.array([0.7, 0.9, 0.8, 0.6]), np.array([0, 0, 1, 0]), 0.5)
     assert sorted(kept) == [1, 2, 3]
     inside = np.array([[0, 0, 100, 100, 0.8], [10, 10, 40, 40, 0.9], [200, 0, 300, 100, 0.7]])
-    assert _suppress_contained(inside) == [1, 2]
+    assert suppress_contained(inside) == [1, 2]
 
 
 def test_missing_weights_are_a_clear_error(monkeypatch, tmp_path):
