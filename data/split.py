@@ -39,7 +39,7 @@ from data.splitting.audit import audit, copies_across, warnings
 from data.splitting.divide import divide
 from data.splitting.duplicates import Copied, Copies, read_copies, without_copies
 from data.splitting.extend import Earlier, extend, read_earlier
-from data.splitting.groups import Row, content_of, ends_of, looks_of, names_of, rows_of, source_video
+from data.splitting.groups import Row, content_of, ends_of, in_order, looks_of, names_of, rows_of, source_video
 from extract.corpus import given_parts, grouping
 from extract.layouts.base import thing_of
 from pipeline import stages
@@ -110,7 +110,7 @@ def split_corpus(index: pd.DataFrame, options: SplitOptions = SplitOptions(), co
     """
     import pandas as pd
 
-    rows: list[Row] = rows_of(index.sort_values("video_id"))
+    rows: list[Row] = rows_of(in_order(index))
     if not rows:
         raise SplitError("the index is empty: there is nothing to divide")
     copies.mark(rows)
@@ -161,7 +161,7 @@ def split_hash(table: pd.DataFrame) -> str:
                       table["group"].astype(str)))
     digest = hashlib.sha256(b"[")
     for start in range(0, len(rows), HASHED):  # the JSON of all rows, piece by piece
-        text = json.dumps([[name, str(label), part, group] for name, label, part, group in rows[start:start + HASHED]])
+        text = json.dumps(rows[start:start + HASHED])
         digest.update((", " if start else "").encode() + text[1:-1].encode())
     digest.update(b"]")
     return digest.hexdigest()
@@ -394,7 +394,7 @@ def given_split(index: pd.DataFrame, table: pd.DataFrame, options: SplitOptions 
     if (twice := table["video_id"][table["video_id"].duplicated()]).size:
         raise SplitError(f"{where} names {twice.iloc[0]} more than once")
     part_of = dict(zip(table["video_id"], table["part"]))
-    rows: list[Row] = rows_of(index.sort_values("video_id"))
+    rows: list[Row] = rows_of(in_order(index))
     copies.mark(rows)
     parts = [part_of.get(row["video_id"], "dropped") for row in rows]
     for part in needed:
@@ -413,7 +413,7 @@ def everything_is_test(index: pd.DataFrame) -> Split:
     """Make a Split in which every video is test, for a model that was trained elsewhere."""
     import pandas as pd
 
-    rows: list[Row] = rows_of(index.sort_values("video_id"))
+    rows: list[Row] = rows_of(in_order(index))
     parts = ["test"] * len(rows)
     made = pd.DataFrame({"video_id": [row["video_id"] for row in rows], "label": [row["label"] for row in rows],
                          "part": parts, "group": _group_names(rows, parts)})

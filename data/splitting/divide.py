@@ -87,10 +87,17 @@ def deal(rows: list[Row], ends: list[Pair], groups: list[Group], shares: dict[st
     for name, todo in strata.items():
         filled = {part: before[name][part] for part in ("test", "val", "train") if part in shares}  # first of equals
         todo.sort(key=lambda item: -item[0])
+        empty = [part for part in filled if not filled[part]]
+        full: dict[str, float] = {}  # how full each part would be with a group of the size before
+        size = 0
         for left, (n, group) in zip(range(len(todo), 0, -1), todo):
-            empty = [part for part in filled if not filled[part]]
-            part = min(empty if left <= len(empty) else filled, key=lambda p: round((filled[p] + n) / shares[p], 6))
+            if n != size:
+                full, size = {part: round((held + n) / shares[part], 6) for part, held in filled.items()}, n
+            part = min(empty if left <= len(empty) else filled, key=full.__getitem__)
             filled[part] += n
+            full[part] = round((filled[part] + n) / shares[part], 6)
+            if part in empty:
+                empty.remove(part)
             for end in group:
                 part_of[end] = part
     return part_of

@@ -51,6 +51,13 @@ def _without_compression(name: str) -> str:
     return FF_COMPRESSION.sub(r"\1", name) if "_sequences/" in name.lower() else name
 
 
+def in_order(index: pd.DataFrame) -> pd.DataFrame:
+    """Return an index sorted by video_id; as it is read it is so already."""
+    names = index["video_id"].tolist()
+    ascending = all(a <= b for a, b in zip(names, names[1:]))
+    return index if ascending else index.sort_values("video_id")
+
+
 def rows_of(index: pd.DataFrame) -> list[Row]:
     """Return the rows of an index as dicts, in its order. Words that repeat are one object, for a million rows."""
     words: dict[Any, Any] = {}

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Iterable
 
-from extract.decoding.kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, suffix_of
+from extract.decoding.kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from pipeline.errors import CorpusError
 
 Side = dict[str, Path]
@@ -93,9 +93,9 @@ def clip_stem(name: str) -> str:
 
     A folder of frames may have a dot in its name, so only suffixes of videos and pictures are taken off.
     """
-    last = name.rpartition("/")[2]
-    suffix = suffix_of(last)
-    stem = last[:len(last) - len(suffix)] if suffix in MEDIA_SUFFIXES else last
+    last = name[name.rfind("/") + 1:]
+    dot = last.rfind(".")
+    stem = last[:dot] if dot > 0 and last[dot:].lower() in MEDIA_SUFFIXES else last
     return re.sub(r"[ _-]*(?:frame)?[ _-]*\*$", "", stem, flags=re.I) if stem.endswith("*") else stem
 
 
