@@ -39,7 +39,7 @@ from data.splitting.audit import audit, copies_across, warnings
 from data.splitting.divide import divide
 from data.splitting.duplicates import Copied, Copies, read_copies, without_copies
 from data.splitting.extend import Earlier, extend, read_earlier
-from data.splitting.groups import Row, content_of, ends_of, looks_of, names_of, source_video
+from data.splitting.groups import Row, content_of, ends_of, in_order, looks_of, names_of, rows_of, source_video
 from extract.corpus import given_parts, grouping
 from extract.layouts.base import thing_of
 from pipeline import stages
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 RULES = ("auto", "identity", "source", "video", "official", "random")
 MAX_DROPPED = 0.1     # share of the videos above which `auto` keeps source videos whole instead of people
+HASHED = 10_000       # rows of a split that are hashed at once
 NEAR = 0.02           # a share of the fakes within this of what was asked needs no note
 
 
@@ -109,7 +110,7 @@ def split_corpus(index: pd.DataFrame, options: SplitOptions = SplitOptions(), co
     """
     import pandas as pd
 
-    rows: list[Row] = index.sort_values("video_id").to_dict("records")
+    rows: list[Row] = rows_of(in_order(index))
     if not rows:
         raise SplitError("the index is empty: there is nothing to divide")
     copies.mark(rows)
@@ -134,14 +135,15 @@ def split_corpus(index: pd.DataFrame, options: SplitOptions = SplitOptions(), co
     groups = ["dropped" if part == "dropped" else group for part, group in zip(parts, groups)]
     table = pd.DataFrame({"video_id": [row["video_id"] for row in rows], "label": [row["label"] for row in rows],
                           "part": parts, "group": groups})
-    found = _audit(index, table, copies)
     notes += copied.notes + _dropped(rows, parts, rule, copied.n, known, left_out, held)
+    thing, dealt = _thing(rows), _dealt(rows, known, anew)
+    del rows, parts, groups  # of a million videos the audit's own are enough
+    found = _audit(index, table, copies)
     notes += _shares(options, rule, found)
     if options.hold_out:
         notes.append(f"{options.hold_out}: for test alone ({held.in_test:,} fakes); {len(held.elsewhere):,} in "
                      "training and validation are dropped")
-    return Split(table, {"rule": rule, "options": as_record(options), "thing": _thing(rows),
-                         "dealt": _dealt(rows, known, anew), **found,
+    return Split(table, {"rule": rule, "options": as_record(options), "thing": thing, "dealt": dealt, **found,
                          "left_out": left_out, "notes": notes,
                          "warnings": warnings(rule, found), "split_hash": split_hash(table)})
 
@@ -155,8 +157,14 @@ def _audit(index: pd.DataFrame, table: pd.DataFrame, copies: Copies) -> dict[str
 
 def split_hash(table: pd.DataFrame) -> str:
     """sha256 over the rows of a split, whatever their order and however the file writes them."""
-    rows = sorted([str(row.video_id), int(row.label), str(row.part), str(row.group)] for row in table.itertuples())
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    rows = sorted(zip(table["video_id"].astype(str), table["label"].astype(int).tolist(), table["part"].astype(str),
+                      table["group"].astype(str)))
+    digest = hashlib.sha256(b"[")
+    for start in range(0, len(rows), HASHED):  # the JSON of all rows, piece by piece
+        text = json.dumps(rows[start:start + HASHED])
+        digest.update((", " if start else "").encode() + text[1:-1].encode())
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def _why_anew(rows: list[Row], options: SplitOptions, earlier: Earlier | None, by_list: bool) -> str:
@@ -227,7 +235,7 @@ def _official(rows: list[Row], options: SplitOptions, known: dict[str, str]) -> 
         raise SplitError(f"the official lists of the corpus put none of its {_thing(rows)}s into "
                          f"{' and '.join(missing)}: --rule auto")
     copied = without_copies(rows, parts)
-    groups = ["dropped" if part == "dropped" else content_of(row) if row["same_as"] else source_video(row)
+    groups = ["dropped" if part == "dropped" else content_of(row) if row.get("same_as") else source_video(row)
               for row, part in zip(rows, parts)]
     if "val" not in parts:
         inside = [i for i, part in enumerate(parts) if part == "train"]
@@ -386,7 +394,7 @@ def given_split(index: pd.DataFrame, table: pd.DataFrame, options: SplitOptions 
     if (twice := table["video_id"][table["video_id"].duplicated()]).size:
         raise SplitError(f"{where} names {twice.iloc[0]} more than once")
     part_of = dict(zip(table["video_id"], table["part"]))
-    rows: list[Row] = index.sort_values("video_id").to_dict("records")
+    rows: list[Row] = rows_of(in_order(index))
     copies.mark(rows)
     parts = [part_of.get(row["video_id"], "dropped") for row in rows]
     for part in needed:
@@ -410,10 +418,10 @@ def everything_is_test(index: pd.DataFrame) -> Split:
     """Make a Split in which every video is test, for a model that was trained elsewhere."""
     import pandas as pd
 
-    rows: list[Row] = index.sort_values("video_id").to_dict("records")
+    rows: list[Row] = rows_of(in_order(index))
     parts = ["test"] * len(rows)
     made = pd.DataFrame({"video_id": [row["video_id"] for row in rows], "label": [row["label"] for row in rows],
-                         "part": parts, "group": _group_names([{**row, "same_as": ""} for row in rows], parts)})
+                         "part": parts, "group": _group_names(rows, parts)})
     return Split(made, {"rule": "none", "options": {}, "thing": _thing(rows),
                         "dealt": _dealt(rows, {}, "there is one part"), **audit(index, made), "warnings": [],
                         "notes": ["every video is test: the model was trained elsewhere"],

@@ -181,18 +181,25 @@ def _text_of_frame(path: str | Path, frame: pd.DataFrame, columns: dict[str, str
 
 def _text_of_rows(path: str | Path, rows: list[dict], columns: dict[str, str]) -> str:
     """The same from rows, without pandas."""
-    lines = []
-    for row in rows:
+    cells = [(name, CELLS[kind], kind == "float64") for name, kind in columns.items()]
+    keys = [(key, CELLS[columns[key]]) for key in SORT_KEYS if key in columns]
+
+    def key_of(row: dict) -> list[Any]:
         _check_columns(path, row, columns)
-        try:
-            lines.append({name: CELLS[kind](row[name]) for name, kind in columns.items()})
-        except (TypeError, ValueError) as error:
-            raise TableError(f"{path}: a row of {row.get('video_id')} does not fit its columns ({error})") from None
-    lines.sort(key=lambda line: [line[key] for key in SORT_KEYS if key in columns])
+        return [cell(row[key]) for key, cell in keys]
+
+    def line_of(row: dict) -> list[Any]:
+        return [_shown(cell(row[name])) if rounded else cell(row[name]) for name, cell, rounded in cells]
+
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_shown(value) for value in line.values()] for line in lines)
+    row: dict = {}
+    try:
+        for row in sorted(rows, key=key_of):
+            writer.writerow(line_of(row))
+    except (TypeError, ValueError) as error:
+        raise TableError(f"{path}: a row of {row.get('video_id')} does not fit its columns ({error})") from None
     return text.getvalue()
 
 

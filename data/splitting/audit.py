@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from data.splitting.divide import PARTS
-from data.splitting.groups import Row, source_video
+from data.splitting.groups import Row, rows_of, source_video
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ def audit(index: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
     does not tell. `unknown` says in words what it does not tell.
     """
     part_of = dict(zip(table["video_id"], table["part"]))
-    rows: list[Row] = index.to_dict("records")
+    rows = rows_of(index[["video_id", "label", "target_id", "source_id", "original", "modality"]])
     kept = table[table["part"] != "dropped"]
     parts = {}
     for part in PARTS:

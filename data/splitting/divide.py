@@ -7,11 +7,12 @@ fakes, the search may move sets within a group of people too; the clips that the
 """
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from data.splitting.groups import Group, Pair, Row, ends_of, hanging_together, names_of
+from data.splitting.groups import Group, Pair, Row, ends_of, hanging_together, heaviest_sets, names_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,27 +37,27 @@ def divide(rows: list[Row], rule: str, shares: dict[str, float], seed: int = 0,
     people may be cut for a nearer share, and not only for a part without reals or fakes.
     """
     ends = [ends_of(row, rule) for row in rows]
-    groups, sets = hanging_together(ends)
+    groups = hanging_together(ends)
     fakes = Counter(end for row, pair in zip(rows, ends) if row["label"] for end in set(pair))
-    wholes, pieces = _movable(groups, fakes), _movable(sets, fakes)
+    dealt, wholes = deal(rows, ends, groups, shares, seed), _movable(groups, fakes)
     search = _Search(rows, ends, shares)
-    starts = [deal(rows, ends, groups, shares, seed)]
+    ways: list[dict[str, str]] = [{}]  # each a start, as what it changes in `dealt`
     if len(wholes) <= ALL_WAYS:
         for places in itertools.product(reversed(search.parts), repeat=len(wholes)):
-            placed = {end: part for part, group in zip(places, wholes) for end in group}
-            starts.append({**starts[0], **placed})
-    part_of = search.best(starts, wholes)
+            ways.append({end: part for part, group in zip(places, wholes) for end in group})
+    part_of = search.best(dealt, ways, wholes)
     if rule == "identity" and (cut or search.lacks(part_of)):
-        part_of = search.best([part_of, *starts], pieces)
+        found = {end: part for end, part in part_of.items() if part != dealt[end]}
+        part_of = search.best(dealt, [found, *ways], heaviest_sets(ends, fakes, MAX_MOVES))
     parts = [part_of[a] if part_of[a] == part_of[b] else "dropped" for a, b in ends]
     names = names_of(pair for pair, part in zip(ends, parts) if part != "dropped")
     return parts, ["dropped" if part == "dropped" else names[a] for (a, _), part in zip(ends, parts)]
 
 
-def _movable(sets: list[Group], fakes: Counter[str]) -> list[Group]:
-    """Those with most fakes; a set without any stays where it was dealt."""
-    weight = {members: sum(fakes[end] for end in members) for members in sets}
-    return sorted((s for s in weight if weight[s]), key=lambda s: (-weight[s], s))[:MAX_MOVES]
+def _movable(groups: list[Group], fakes: Counter[str]) -> list[Group]:
+    """Those with most fakes; a group without any stays where it was dealt."""
+    weighed = ((-weight, group) for group in groups if (weight := sum(fakes[end] for end in group)))
+    return [group for _, group in heapq.nsmallest(MAX_MOVES, weighed)]
 
 
 def deal(rows: list[Row], ends: list[Pair], groups: list[Group], shares: dict[str, float], seed: int,
@@ -69,28 +70,36 @@ def deal(rows: list[Row], ends: list[Pair], groups: list[Group], shares: dict[st
     """
     import numpy as np
 
-    group_of = {end: group for group in groups for end in group}
-    clips: dict[Group, Counter[int]] = defaultdict(Counter)  # group -> label -> clips
+    number = {end: i for i, group in enumerate(groups) for end in group}
+    reals, fakes = [0] * len(groups), [0] * len(groups)
     for row, (end, _) in zip(rows, ends):
-        if end in group_of:
-            clips[group_of[end]][row["label"]] += 1
+        if (i := number.get(end)) is not None:
+            (fakes if row["label"] else reals)[i] += 1
     strata: dict[str, list[tuple[int, Group]]] = {"fakes": [], "reals": [], "single reals": []}
     before: dict[str, Counter[str]] = {stratum: Counter() for stratum in strata}
     part_of = dict(placed or {})
-    for i in np.random.default_rng(seed).permutation(len(groups)):
-        reals, fakes = clips[groups[i]][0], clips[groups[i]][1]
-        stratum = "fakes" if fakes else "reals" if reals > 1 else "single reals"
+    for i in np.random.default_rng(seed).permutation(len(groups)).tolist():
+        stratum = "fakes" if fakes[i] else "reals" if reals[i] > 1 else "single reals"
         if groups[i][0] in part_of:
-            before[stratum][part_of[groups[i][0]]] += fakes or reals
+            before[stratum][part_of[groups[i][0]]] += fakes[i] or reals[i]
         else:
-            strata[stratum].append((fakes or reals, groups[i]))
+            strata[stratum].append((fakes[i] or reals[i], groups[i]))
     for name, todo in strata.items():
         filled = {part: before[name][part] for part in ("test", "val", "train") if part in shares}  # first of equals
-        for left, (n, group) in zip(range(len(todo), 0, -1), sorted(todo, key=lambda item: -item[0])):
-            empty = [part for part in filled if not filled[part]]
-            part = min(empty if left <= len(empty) else filled, key=lambda p: round((filled[p] + n) / shares[p], 6))
+        todo.sort(key=lambda item: -item[0])
+        empty = [part for part in filled if not filled[part]]
+        full: dict[str, float] = {}  # how full each part would be with a group of the size before
+        size = 0
+        for left, (n, group) in zip(range(len(todo), 0, -1), todo):
+            if n != size:
+                full, size = {part: round((held + n) / shares[part], 6) for part, held in filled.items()}, n
+            part = min(empty if left <= len(empty) else filled, key=full.__getitem__)
             filled[part] += n
-            part_of.update(dict.fromkeys(group, part))
+            full[part] = round((filled[part] + n) / shares[part], 6)
+            if part in empty:
+                empty.remove(part)
+            for end in group:
+                part_of[end] = part
     return part_of
 
 
@@ -101,26 +110,63 @@ class _Search:
         import numpy as np
 
         self.parts = [part for part in PARTS if part in shares]
-        self.ends = sorted({end for pair in ends for end in pair})
-        self.number = {end: i for i, end in enumerate(self.ends)}
-        ties = Counter((self.number[a], self.number[b], row["label"]) for row, (a, b) in zip(rows, ends))
-        self.ties = np.array(list(ties), int)              # [n_ties, 3]: end, end, label
-        self.count = np.array(list(ties.values()), float)  # [n_ties] clips
-        total = np.bincount(self.ties[:, 2], self.count, 2)
+        self.number: dict[str, int] = {}
+        for pair in ends:
+            for end in pair:
+                self.number.setdefault(end, len(self.number))
+        self.first, self.second = (np.fromiter((self.number[pair[side]] for pair in ends), np.int64, len(ends))
+                                   for side in (0, 1))  # [n_clips] ends
+        self.label = np.fromiter((row["label"] for row in rows), np.int64, len(rows))  # [n_clips]
+        total = np.bincount(self.label, minlength=2)
         self.asked = np.outer([shares[part] for part in self.parts], total)  # [n_parts, 2]: reals, fakes
 
-    def best(self, starts: list[dict[str, str]], sets: list[Group]) -> dict[str, str]:
-        """The cheapest end of improving each start by moving whole sets, one at a time, while that lowers the cost."""
+    def best(self, dealt: dict[str, str], ways: list[dict[str, str]], sets: list[Group]) -> dict[str, str]:
+        """Return the cheapest end of improving each start by moving whole sets, one at a time, while that lowers the
+        cost. ways: each a start, as what it changes in `dealt`."""
         import numpy as np
 
-        moves = [np.array([self.number[end] for end in members]) for members in sets]
-        found = [self._improve(self._numbers(start), moves) for start in starts]
+        node_of, starts, moves = self._nodes(dealt, ways, sets)
+        node = np.fromiter((node_of[end] for end in self.number), np.int64, len(self.number))
+        ties, count = np.unique((node[self.first] * len(starts[0]) + node[self.second]) * 2 + self.label,
+                                return_counts=True)
+        self.ties = np.stack([ties // 2 // len(starts[0]), ties // 2 % len(starts[0]), ties % 2], 1)  # nodes, label
+        self.count = count.astype(float)  # [n_ties] clips
+        found = [self._improve(np.array(start), moves) for start in starts]
         _, part = min(found, key=lambda end: round(end[0], 6))  # the first of equals
-        return {end: self.parts[i] for end, i in zip(self.ends, part)}
+        return {end: self.parts[part[node_of[end]]] for end in self.number}
+
+    def _nodes(self, dealt: dict[str, str], ways: list[dict[str, str]], sets: list[Group]
+               ) -> tuple[dict[str, int], list[list[int]], list[np.ndarray]]:
+        """Ends that no start and no set tells apart are one node, so that a million ends are a few hundred nodes.
+
+        Returns the node of each end, the part of each node in each start, and the nodes of each set.
+        """
+        import numpy as np
+
+        in_sets: dict[str, list[int]] = defaultdict(list)
+        for i, members in enumerate(sets):
+            for end in members:
+                in_sets[end].append(i)
+        changed = set[str]().union(*ways)
+        numbers: dict[Any, int] = {}
+        node_of = {}
+        for end in self.number:
+            part: Any = dealt[end]
+            if end in changed or end in in_sets:
+                part = (*(way.get(end, part) for way in ways), *in_sets.get(end, ()))
+            node_of[end] = numbers.setdefault(part, len(numbers))
+        starts = [[self.parts.index(part if isinstance(part, str) else part[i]) for part in numbers]
+                  for i in range(len(ways))]
+        return node_of, starts, [np.array(sorted({node_of[end] for end in members})) for members in sets]
 
     def lacks(self, part_of: dict[str, str]) -> bool:
         """Whether a part has no reals or no fakes."""
-        return bool((self._clips(self._numbers(part_of)) == 0).any())
+        import numpy as np
+
+        part = np.fromiter((self.parts.index(part_of[end]) for end in self.number), np.int64, len(self.number))
+        inside = part[self.first] == part[self.second]
+        held = np.bincount(part[self.first][inside] * 2 + self.label[inside], minlength=2 * len(self.parts))
+        return bool((held == 0).any())
 
     def _improve(self, part: np.ndarray, moves: list[np.ndarray]) -> tuple[float, np.ndarray]:
         best = self._cost(self._clips(part))
@@ -137,14 +183,8 @@ class _Search:
                 return best, part
             part[found[0]] = found[1]
 
-    def _numbers(self, part_of: dict[str, str]) -> np.ndarray:
-        """[n_ends] the number of the part of each end."""
-        import numpy as np
-
-        return np.array([self.parts.index(part_of[end]) for end in self.ends])
-
     def _clips(self, part: np.ndarray) -> np.ndarray:
-        """[n_parts, 2] reals and fakes of each part; part: of `_numbers`."""
+        """[n_parts, 2] reals and fakes of each part; part: [n_nodes] its number."""
         import numpy as np
 
         a, b = part[self.ties[:, 0]], part[self.ties[:, 1]]

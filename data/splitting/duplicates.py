@@ -23,15 +23,14 @@ class Copies:
     near: dict[str, str] = field(default_factory=dict)
 
     def mark(self, rows: list[Row]) -> None:
-        """Add to each row `same_as`, `near` and `same_source` (the same of its source video), or "".
-
-        rows: of an index.
-        """
-        for row in rows:
-            row["same_as"] = self.same.get(row["video_id"], "")
-            row["near"] = self.near.get(row["video_id"], "")
-            row["same_source"] = source_video({**row, "video_id": first, "original": ""}) if (
-                first := self.same.get(row["original"] or row["video_id"], "")) else ""
+        """Add `same_as`, `near` and `same_source` (the same of its source video) to rows of an index that have them."""
+        for row in rows if self.same or self.near else ():
+            if first := self.same.get(row["video_id"], ""):
+                row["same_as"] = first
+            if alike := self.near.get(row["video_id"], ""):
+                row["near"] = alike
+            if source := self.same.get(row["original"] or row["video_id"], ""):
+                row["same_source"] = source_video({**row, "video_id": source, "original": ""})
 
 
 def read_copies(index: Path) -> Copies:
@@ -56,9 +55,10 @@ def without_copies(rows: list[Row], parts: list[str], key: Callable[[Row], str] 
     rows: of an index, marked by `Copies.mark`. parts: the part of each, changed in place. key: what copies have in
     common.
     """
+    several = {first for row in rows if (first := key(row)) != row["video_id"]}
     sharing: dict[str, list[int]] = defaultdict(list)
-    for i, row in enumerate(rows):
-        if parts[i] != "dropped":
+    for i, row in enumerate(rows) if several else ():
+        if parts[i] != "dropped" and key(row) in several:
             sharing[key(row)].append(i)
     both: list[int] = []
     weaker: list[tuple[int, int]] = []

@@ -75,8 +75,7 @@ def extend(rows: list[Row], rule: str, shares: dict[str, float], seed: int,
     part_of.update(_tied(new, part_of))
     inside = [pair for pair, part in zip(ends, known) if part != "dropped" and part_of.get(pair[0]) == part_of.get(
         pair[1])]
-    groups, _ = hanging_together(inside)
-    part_of = deal(rows, ends, groups, shares, seed, part_of)
+    part_of = deal(rows, ends, hanging_together(inside), shares, seed, part_of)
     parts = [part or (part_of[a] if part_of.get(a) == part_of.get(b) else "dropped")
              for part, (a, b) in zip(known, ends)]
     left_out = [row["video_id"] for row, before, part in zip(rows, known, parts) if part == "dropped" and not before]
@@ -98,7 +97,7 @@ def _tied(new: list[Pair], placed: dict[str, str]) -> dict[str, str]:
     """End -> part, of those new ends that new clips tie to placed ones: the part that most of these clips name."""
     free = [pair for pair in new if pair[0] not in placed and pair[1] not in placed]
     free += [(end, end) for pair in new for end in pair if end not in placed]
-    group_of: dict[str, Group] = {end: group for group in hanging_together(free)[0] for end in group}
+    group_of: dict[str, Group] = {end: group for group in hanging_together(free) for end in group}
     ties: dict[Group, Counter[str]] = defaultdict(Counter)
     for pair in new:
         for end, other in (pair, pair[::-1]):

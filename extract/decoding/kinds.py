@@ -31,7 +31,10 @@ BMP_HEADERS = (b"\x28\0\0\0", b"\x6c\0\0\0", b"\x7c\0\0\0", b"\x0c\0\0\0")
 
 def suffix_of(name: str | Path) -> str:
     """Return the suffix in lower case, "" where the name has none."""
-    return Path(name).suffix.lower()
+    last = str(name).rstrip("/").rpartition("/")[2]
+    dot = last.rfind(".")
+    # As pathlib has it, which takes ten times as long: a name may begin with a dot, and none ends in one.
+    return last[dot:].lower() if 0 < dot < len(last) - 1 else ""
 
 
 def modality_by_name(name: str | Path) -> str:

@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Iterable
 
-from extract.decoding.kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, suffix_of
+from extract.decoding.kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from pipeline.errors import CorpusError
 
 Side = dict[str, Path]
+MEDIA_SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES
 
 # Corpora that others were made from. A person of theirs is written FACE_FORENSICS/000 there, and so is a clip.
 FACE_FORENSICS, CELEB_DF = "FaceForensics++", "Celeb-DF"
@@ -65,17 +66,26 @@ def without_copies(names: list[str], nested: bool = True) -> tuple[list[str], li
     Copies differ only in case, in suffix (a.mp4, a.avi) or, where the layout has such folders, by a `videos/` more or
     less. The shortest name, then the first in order, is kept: a copy in another part of a split would be a leak.
     """
+    # Keys of a million names are long; their hashes say which few of them may be there more than once.
+    seen, again = set[int](), set[int]()
+    hashes = [hash(clip_key(name, nested)) for name in names]
+    for key in hashes:
+        (again if key in seen else seen).add(key)
     copies: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        copies[clip_key(name, nested)].append(name)
+    for name, key in zip(names, hashes):
+        if key in again:
+            copies[clip_key(name, nested)].append(name)
     groups = [sorted(group, key=lambda name: (name.count("/"), name)) for group in copies.values()]
-    return sorted(group[0] for group in groups), sorted(tuple(group) for group in groups if len(group) > 1)
+    kept = [name for name, key in zip(names, hashes) if key not in again] + [group[0] for group in groups]
+    return sorted(kept), sorted(tuple(group) for group in groups if len(group) > 1)
 
 
 def clip_key(name: str, nested: bool = True) -> str:
     """Return a name as lists and disks may differ about it: lower case, no suffix, no `videos/` or `frames/`."""
     *folders, last = name.replace("\\", "/").lower().split("/")
-    return "/".join([f for f in folders if not nested or f not in ("videos", "frames")] + [clip_stem(last)])
+    if nested and ("videos" in folders or "frames" in folders):
+        folders = [folder for folder in folders if folder not in ("videos", "frames")]
+    return "/".join([*folders, clip_stem(last)])
 
 
 def clip_stem(name: str) -> str:
@@ -83,10 +93,10 @@ def clip_stem(name: str) -> str:
 
     A folder of frames may have a dot in its name, so only suffixes of videos and pictures are taken off.
     """
-    last = name.rpartition("/")[2]
-    suffix = suffix_of(last)
-    stem = last[:len(last) - len(suffix)] if suffix in VIDEO_SUFFIXES | IMAGE_SUFFIXES else last
-    return re.sub(r"[ _-]*(?:frame)?[ _-]*\*$", "", stem, flags=re.I)
+    last = name[name.rfind("/") + 1:]
+    dot = last.rfind(".")
+    stem = last[:dot] if dot > 0 and last[dot:].lower() in MEDIA_SUFFIXES else last
+    return re.sub(r"[ _-]*(?:frame)?[ _-]*\*$", "", stem, flags=re.I) if stem.endswith("*") else stem
 
 
 def read_text(path: Path) -> str:

@@ -50,6 +50,8 @@ def dfdc(names: list[str], side: Side, folder: str = "") -> Corpus | None:
         return _preview(names, side, previews)
     metadata = {file: content for file in _called("metadata.json", side) if _is_dfdc(content := read_json(side[file]))}
     tables = [file for file in _called("labels.csv", side) if re.match(r'"?filename"?\s*,', read_text(side[file]))]
+    if not metadata and not tables:
+        return None
     here = {clip_key(name, nested=False): name for name in names}  # frames of a.mp4 lie in a folder a
     rows, missing = dict[str, dict[str, Any]](), list[str]()  # rows: by video_id
     for file, content in metadata.items():

@@ -7,6 +7,7 @@ reals that they were made from, and the two versions of Celeb-DF together.
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 from extract.layouts.base import CELEB_DF, Corpus, clip_stem
 
@@ -29,7 +30,7 @@ def joined(corpora: dict[str, Corpus]) -> Corpus:
     for name, corpus in corpora.items():
         for entry in corpus.rows:
             if not entry["label"] and corpus.dataset not in OF_ANYBODY:
-                clip = f"{_world(corpus, name)}/{clip_stem(entry['video_id'])}"
+                clip = f"{_world(entry, corpus, name)}/{clip_stem(entry['video_id'])}"
                 reals.setdefault(clip, f"{name}/{entry['video_id']}")
     for name, corpus in corpora.items():
         for entry in corpus.rows:
@@ -37,7 +38,7 @@ def joined(corpora: dict[str, Corpus]) -> Corpus:
             entry["video_id"] = f"{name}/{entry['video_id']}"
             for key in ("target_id", "source_id"):
                 if entry[key]:
-                    entry[key] = _person(entry[key], name, corpus)
+                    entry[key] = _person(entry, key, name, corpus)
                     worlds[entry[key]].add(name)
     shared = sum(len(names) > 1 for names in worlds.values())
     rows = [entry for corpus in corpora.values() for entry in corpus.rows]
@@ -57,14 +58,14 @@ def joined(corpora: dict[str, Corpus]) -> Corpus:
         grouping=[f"{name}: {line}" for name, corpus in corpora.items() for line in corpus.grouping])
 
 
-def _world(corpus: Corpus, name: str) -> str:
-    return name if corpus.dataset in OF_ANYBODY else PEOPLE_OF.get(corpus.dataset, corpus.dataset)
+def _world(entry: dict[str, Any], corpus: Corpus, name: str) -> str:
+    return name if corpus.dataset in OF_ANYBODY else PEOPLE_OF.get(entry["dataset"], entry["dataset"])
 
 
-def _person(person: str, name: str, corpus: Corpus) -> str:
-    if corpus.dataset in MADE_FROM_OTHERS and "/" in person:
-        return person
-    return f"{_world(corpus, name)}/{person}"
+def _person(entry: dict[str, Any], key: str, name: str, corpus: Corpus) -> str:
+    if corpus.dataset in MADE_FROM_OTHERS and "/" in entry[key]:
+        return entry[key]
+    return f"{_world(entry, corpus, name)}/{entry[key]}"
 
 
 def _original(original: str, name: str, corpus: Corpus, own: set[str], reals: dict[str, str]) -> str:

@@ -33,7 +33,7 @@ def main() -> int:
         else:
             spent = _index_and_split(names, Path(folder))
     total, peak = sum(spent.values()), _peak_mb()
-    print(f"{given.kind}, {len(names):,} names: " + ", ".join(f"{step} {s:.1f} s" for step, s in spent.items())
+    print(f"{given.kind}, {given.names:,} names: " + ", ".join(f"{step} {s:.1f} s" for step, s in spent.items())
           + f"; together {total:.1f} CPU s, peak {peak:,.0f} MB (the names alone {before:,.0f} MB)")
     return int(not given.floor and (total > MOST_S or peak > MOST_MB))
 
@@ -51,6 +51,7 @@ def _index_and_split(names: list[str], out: Path) -> dict[str, float]:
         start = time.process_time()
         found = function(*arguments)
         spent[step] = time.process_time() - start
+        print(f"  {step}: {spent[step]:.1f} CPU s, peak {_peak_mb():,.0f} MB", flush=True)
         return found
 
     root = out / "corpus"
