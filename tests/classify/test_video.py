@@ -10,7 +10,7 @@ import pytest
 from classify import video
 from classify.judging.frame_table import rows_of
 from classify.judging.inputs import files_below
-from classify.judging.judge import MIN_FACES, PersonVerdict, Verdict, decide
+from classify.judging.judge import MIN_FACES, FrameScore, PersonVerdict, Verdict, decide
 from tests.clips import write_clip
 
 CARD = {"aggregation": "mean", "threshold": 0.4}
@@ -222,9 +222,10 @@ def test_the_table_of_frames_has_the_scores_of_the_json(demo_corpus, tmp_path, c
 
 
 def test_people_of_a_clip_are_told_apart_in_the_table_of_frames():
-    frames = [[{"time_s": 0., "score": .9}], [{"time_s": 0., "score": .1}, {"time_s": 1., "score": .2}]]
-    people = [PersonVerdict(0, "on the left", "fake", .9, None, "", 1, None, frames[0]),
-              PersonVerdict(1, "on the right", "real", .15, None, "", 2, None, frames[1])]
+    frames = [[FrameScore(0., .9)], [FrameScore(0., .1), FrameScore(1., .2)]]
+    people = [PersonVerdict(track, where, verdict, score, None, "", len(own), None, own)
+              for track, where, verdict, score, own in ((0, "on the left", "fake", .9, frames[0]),
+                                                        (1, "on the right", "real", .15, frames[1]))]
     rows = rows_of(Verdict("x.mp4", "fake", .9, .5, "", 2, 2, 2, frames[0], "m", people=people))
     assert [(row["person"], row["where"], row["score"], row["verdict"]) for row in rows] == [
         (0, "on the left", .9, "fake"), (1, "on the right", .1, "real"), (1, "on the right", .2, "real")]
