@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from classify.command import add_judge_flags, by, explained, fact_lines, judge_each, judge_for, judge_to_csv
-from classify.judging.frame_table import rows_of, write_frames
 from classify.judging.inputs import printable
 from pipeline.errors import command
 
@@ -61,6 +60,8 @@ def main(argv: list[str] | None = None) -> int:
     def lines(verdict) -> list[str]:
         more = bars(verdict) + fact_lines(verdict.facts or {}) if arguments.verbose else []
         return [line(verdict) + by(arguments.model), *more]
+
+    from classify.judging.frame_table import rows_of, write_frames
 
     judged = explained(judge, arguments) if arguments.report or arguments.annotate else judge.judge
     frames: list[dict[str, Any]] = []

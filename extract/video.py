@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
@@ -190,8 +190,7 @@ class _Finder:
             faces = next(detected)[:MOST_FACES]
             if real and not (faces and overlap(faces[0].box, _boxes(real)[0]) >= SAME_FACE):
                 raise _Mismatch
-            found.append(_Found([_recorded(frame, n, face, len(faces)) for n, face in enumerate(faces)],
-                                [face.box for face in faces]))
+            found.append(_Found(recorded(frame, faces), [face.box for face in faces]))
         return found
 
     def _known(self, frame: Frame) -> list[Face]:
@@ -216,6 +215,11 @@ def _batches(frames, size: int):
         batch.append(frame)
     if batch:
         yield batch
+
+
+def recorded(frame: Frame, found: Sequence[Detection]) -> list[Face]:
+    """Return the faces of a frame as they are recorded, in the order of the detector."""
+    return [_recorded(frame, number, one, len(found)) for number, one in enumerate(found)]
 
 
 def _recorded(frame: Frame, number: int, found: Detection, n_faces: int) -> Face:

@@ -40,7 +40,8 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 NOT_STARTED = {
     "sbatch": "needs a cluster", "aws": "needs a cloud", "kaggle": "downloads", "pip": "installs",
     "pre-commit": "installs", "torchrun": "several processes: tests/classify/training",
-    "curl": "needs a server: tests/serve"}
+    "curl": "needs a server: tests/serve", "docker": "not here",
+    "ffmpeg": "not here; tests/classify/test_live.py makes its frames"}
 CHEAP = ("check", "index", "options", "plan")  # targets that the tests below run
 # Targets whose command lines are checked name by name and value by value here, and run elsewhere.
 RUN_ELSEWHERE = {
@@ -338,7 +339,8 @@ def test_the_python_examples_on_a_finished_run_run(page, block, folder, demo_run
 
 
 JUDGING = sorted({c.text for c in COMMANDS if "-m" in c.words and c.words[c.words.index("-m") + 1] in (
-    "classify.video", "classify.image") and len(c.words) > 3 and ".keras" not in c.text})
+    "classify.video", "classify.image", "classify.live") and len(c.words) > 3 and ".keras" not in c.text
+    and " - " not in c.text and c.words[-1] != "0"})
 
 
 @pytest.mark.slow

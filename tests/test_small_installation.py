@@ -42,6 +42,11 @@ def test_a_clip_is_judged_with_a_sheet_and_a_table(demo_corpus, tmp_path):
     assert "recall per method" in said and "exact 95 % interval" in said
 
 
+def test_a_stream_is_judged(demo_corpus):
+    said = ended_well("classify.live", demo_corpus / "Celeb-real" / "id0_0000.mp4", "--fast")
+    assert "at least 3 are needed" in said and len(said.splitlines()) == 4
+
+
 def test_faces_are_extracted(demo_corpus, tmp_path):
     ended_well("extract.corpus", "--corpus", demo_corpus, "--out", tmp_path)
     said = ended_well("extract.run", "--out", tmp_path, "--every", "2", "--workers", "0")
@@ -58,7 +63,7 @@ def test_what_needs_more_is_one_line(demo_corpus, tmp_path):
         assert done.stderr.startswith("error: ")
 
 
-@pytest.mark.parametrize("extra", ["serve", None])
+@pytest.mark.parametrize("extra", ["serve", "mcp", None])
 def test_setup_cfg_asks_for_none_of_it(extra):
     config = configparser.ConfigParser()
     config.read(Path(__file__).parents[1] / "setup.cfg")

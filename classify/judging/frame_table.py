@@ -4,13 +4,11 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterable
+from typing import Any, Iterable
 
 from classify.judging.csv_output import CODEC, as_cell
+from classify.judging.judge import PersonVerdict, Verdict
 from pipeline.tables import write_bytes
-
-if TYPE_CHECKING:
-    from classify.judging.judge import Verdict
 
 # person: number of the person in the clip where several were judged, the one who decides first; else 0. verdict and
 # person_score: of that person.
@@ -19,12 +17,11 @@ COLUMNS = ("path", "person", "where", "time_s", "score", "verdict", "person_scor
 
 def rows_of(verdict: Verdict) -> list[dict[str, Any]]:
     """Return a row of COLUMNS for each judged face of a clip or picture, in the order of time within a person."""
-    people = [(person.where, person.verdict, person.score, person.frames) for person in verdict.people or ()]
-    return [{"path": verdict.path, "person": number, "where": where, "time_s": frame.time_s,
-             "score": frame.score, "verdict": said, "person_score": score, "threshold": verdict.threshold,
-             "model": verdict.model}
-            for number, (where, said, score, frames) in enumerate(
-                people or [("", verdict.verdict, verdict.score, verdict.frames)]) for frame in frames]
+    alone = PersonVerdict(None, "", verdict.verdict, verdict.score, None, "", verdict.n_faces, None, verdict.frames)
+    return [{"path": verdict.path, "person": number, "where": person.where, "time_s": frame.time_s,
+             "score": frame.score, "verdict": person.verdict, "person_score": person.score,
+             "threshold": verdict.threshold, "model": verdict.model}
+            for number, person in enumerate(verdict.people or [alone]) for frame in person.frames]
 
 
 def write_frames(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -266,12 +266,18 @@ class Judge:
         Returns:
             What is said of each person, with the person; the one that decides first.
         """
-        judged = [(self._person(person, n_read, least), person) for person in people]
-        return sorted(judged, key=lambda pair: _order(pair[0]), reverse=True)
+        judged = [(self.judge_scores(person, self.scores(person.crops), n_read, least), person) for person in people]
+        return sorted(judged, key=lambda pair: weight_of(pair[0]), reverse=True)
 
-    def _person(self, person: Person, n_read: int, least: int) -> PersonVerdict:
-        """Judge one person."""
-        scores = self._scores(person.crops)
+    def judge_scores(self, person: Person, scores: Sequence[float], n_read: int, least: int) -> PersonVerdict:
+        """Judge one person from the scores of their crops.
+
+        Args:
+            person: faces and crops.
+            scores: P(fake) of each crop.
+            n_read: frames that were looked at, for the reason.
+            least: faces that a verdict needs.
+        """
         seen = None
         if person.faces and not self.whole:
             seen = quality([face.box for face in person.faces], person.crops)
@@ -283,13 +289,14 @@ class Judge:
         return PersonVerdict(person.track, person.where, verdict, score, probability, reason, len(scores), seen,
                              [FrameScore(face.time_s, score) for face, score in zip(person.faces, scores)])
 
-    def _scores(self, crops: list) -> list[float]:
+    def scores(self, crops: Sequence[np.ndarray]) -> list[float]:
+        """Return P(fake) of crops, uint8 RGB (crop_px, crop_px, 3) each."""
         if not crops:
             return []
         inputs = np.stack([to_input(crop, self.card["size_px"], self.card["centre"]) for crop in crops])
         return [round(float(score), 6) for score in scores_of_pictures(self.net, inputs, self.device)]
 
 
-def _order(person: PersonVerdict) -> float:
+def weight_of(person: PersonVerdict) -> float:
     """Rank who decides: the highest score; people whose faces are unfit only where there is nobody else."""
     return -2.0 if person.score is None else person.score - person.is_unfit

@@ -46,7 +46,7 @@ def people_of(found: Extraction, least: int) -> list[Person]:
         main = [face for face in found.faces if face.face == 0]
         return [Person(None, "", main, [found.crops[face.frame] for face in main])]
     return [Person(track, where, seen[track], [_crop(found, face) for face in seen[track]])
-            for track, where in zip(seen, _places(list(seen.values())))]
+            for track, where in zip(seen, places(list(seen.values())))]
 
 
 def _crop(found: Extraction, face: Face) -> np.ndarray:
@@ -58,7 +58,7 @@ def _size(faces: Sequence[Face]) -> float:
     return float(np.median([face.longest for face in faces]))
 
 
-def _places(people: Sequence[Sequence[Face]]) -> list[str]:
+def places(people: Sequence[Sequence[Face]]) -> list[str]:
     """Where each of these people is, from left to right by the mean middle of the boxes."""
     middles = [sum(face.box[0] + face.box[2] for face in faces) / len(faces) for faces in people]
     order = sorted(range(len(people)), key=lambda number: middles[number])

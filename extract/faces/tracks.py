@@ -80,6 +80,46 @@ def number_tracks(faces: Sequence[Face], looks: Sequence[np.ndarray] | None = No
     return [replace(face, track=order[id(track_of[number])]) for number, face in enumerate(faces)]
 
 
+class Tracker:
+    """Follows people from frame to frame of a stream, as `number_tracks` does within a clip.
+
+    Args:
+        forget: frames after which somebody who was not seen is nobody any more: a new number if they come back.
+    """
+
+    def __init__(self, forget: int):
+        self.forget, self.position, self.n_people = forget, 0, 0
+        self._tracks: dict[int, _Track] = {}
+
+    def follow(self, faces: Sequence[Face], looks: Sequence[np.ndarray]) -> list[Face]:
+        """Return the faces of one frame with `track` set: numbers of people, from 1 in the order of appearance.
+
+        Args:
+            faces: read are their boxes.
+            looks: `face_colours` of each.
+        """
+        self.position += 1
+        self._tracks = {number: track for number, track in self._tracks.items()
+                        if self.position - track.frame <= self.forget}
+        known = list(self._tracks)
+        taken = _assign(list(zip(faces, looks)), list(self._tracks.values()), self.position) if faces else {}
+        numbered = []
+        for place, (face, look) in enumerate(zip(faces, looks)):
+            if place in taken:
+                number = known[taken[place]]
+            else:
+                self.n_people += 1
+                number = self.n_people
+                self._tracks[number] = _Track()
+            track = self._tracks[number]
+            track.add(face, look, self.position)
+            del track.faces[:-1]  # a stream has no end
+            if track.colours is not None and track.colours.sum() > self.forget:
+                track.colours = track.colours / 2
+            numbered.append(replace(face, track=number))
+        return numbered
+
+
 def face_colours(frame: np.ndarray, box: np.ndarray | Sequence[float]) -> np.ndarray:
     """Shares of colours in the middle of a face: float32 (3456,), sums to 1, over L, a, b of CIELAB.
 
