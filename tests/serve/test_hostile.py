@@ -85,6 +85,17 @@ def test_one_client_takes_its_places_and_leaves_the_others(demo_model, clips):
         assert post(server, ("a.mp4", clips[0].read_bytes())).status_code == 202
 
 
+def test_slow_uploads_of_many_clients_leave_the_queue_to_others(demo_model, clips):
+    with serving(demo_model, wait=False, queue=2) as server, contextlib.ExitStack() as stack:
+        for number in range(6):
+            stack.enter_context(connected(server, f"127.0.0.{2 + number}")).sendall(HEAD)
+        until = time.monotonic() + 30
+        while server.app.state.desk.arriving.total() < 6:
+            assert time.monotonic() < until
+            time.sleep(.01)
+        assert post(server, ("a.mp4", clips[0].read_bytes())).status_code == 202
+
+
 def test_proxies_that_are_named_say_who_the_client_is(demo_model):
     for named, expected in (("127.0.0.1", 401), (None, 429)):
         with serving(demo_model, wait=False, token=TOKEN, wrong_tokens=1.0, forwarded_allow_ips=named) as server:
