@@ -94,7 +94,7 @@ def attack(port: int, counts: Any, going: Any) -> None:
                     if one is not None:
                         one.close()
                     held[number] = None
-            time.sleep(.2)
+            time.sleep(1)
 
     def guess() -> None:
         number = 0

@@ -189,9 +189,10 @@ def test_every_answer_has_its_headers_and_nothing_comes_from_elsewhere(server):
 def test_the_schema_tells_all_routes_with_their_answers_and_refusals(server, clips):
     said = requests.get(server.url + "/openapi.json").json()
     assert set(said["paths"]) == {"/v1/judgements", "/v1/judgements/{id}", "/v1/judgements/{id}/events",
-                                  "/v1/judgements/{id}/sheet", "/v1/model", "/healthz", "/metrics"}
+                                  "/v1/judgements/{id}/faces", "/v1/judgements/{id}/sheet", "/v1/model", "/healthz",
+                                  "/metrics"}
     models = said["components"]["schemas"]
-    assert set(models) == {"Problem", "Judgement", "Judgements", "Model", "Health"}
+    assert set(models) == {"Problem", "Judgement", "Judgements", "Face", "Faces", "Model", "Health"}
     post_said = said["paths"]["/v1/judgements"]["post"]
     assert {"202", "400", "403", "408", "413", "415", "421", "422", "429", "507"} <= set(post_said["responses"])
     assert "multipart/form-data" in post_said["requestBody"]["content"]
