@@ -23,9 +23,9 @@ import numpy as np
 TAIL = 4096      # bytes at the end of a file: files of one size differ there, their first bytes are often alike
 SMALLEST = 512   # bytes; smaller "videos" are place holders, and their equality says nothing
 EVERY_ROW = 4    # of a frame's rows one in four is digested: enough to tell two frames apart, in a quarter of the time
-# Hamming distances of 64-bit hashes, median over the crops of a clip, on 41 real clips and three versions of each (crf
-# 34, and half the size with crf 26 and 36): of copies 4 in the median, 8 or less of 121 of 123, 10 at most; of two
-# clips 16 at least, but for two pairs cut from one recording (10, 12). Measured with ImageHash's, .6 bits from these.
+# Hamming distances of `crop_hash`, median over the crops of a clip, on 40 real clips and three versions of each (crf
+# 34, and half the size with crf 26 and 36): of copies 4 in the median, 8 or less of 118 of 120, 10 at most; of two
+# clips 16 at least, but for two pairs of one person cut from one recording (10, 12).
 ALIKE_BITS = 8
 BANDS = 4        # parts of a hash; copies share at least one of them in at least one crop (measured: all 120 do)
 LEAST_CROPS = 3  # crops at the same moments; fewer say nothing

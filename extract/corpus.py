@@ -22,7 +22,7 @@ from extract.copies import SMALLEST, notes, same_bytes
 from extract.decoding.frame_files import LEAST_FRAMES
 from extract.decoding.kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, modality_by_name, suffix_of
 from extract.decoding.sampling import MIN_FRAMES
-from extract.layouts.archive import is_archive, listed, unpacked
+from extract.layouts.archive import is_archive, left_packed, listed, unpacked
 from extract.layouts.base import Corpus, counted, left_out, shown
 from extract.layouts.celebdf import celeb
 from extract.layouts.class_folders import DATASETS, class_folders
@@ -105,8 +105,9 @@ def find_corpus(path: Any, unpack_below: Path | None = None, group: str = "auto"
     path = place(path)
     if is_corpora_list(path):
         return _several(path, unpack_below, group, modality, links)
+    packed: list[str] = []
     if is_archive(path) and unpack_below:
-        path = unpacked(path, unpack_below)
+        path, packed = unpacked(path, unpack_below), left_packed(path, unpack_below)
     if not isinstance(path, Remote) and path.is_file() and not is_archive(path):
         return read_labels(path, group)
     found = _seen(path)
@@ -114,7 +115,7 @@ def find_corpus(path: Any, unpack_below: Path | None = None, group: str = "auto"
     for name in no_faces:
         del found.media[name]
     files = [name for name in found.names("video") if suffix_of(name) not in IMAGE_SUFFIXES]
-    pictures, notes = found.names("image"), list(found.notes)
+    pictures, notes = found.names("image"), packed + found.notes
     if files and modality != "image":
         media, grouping = dict.fromkeys(found.names("video"), "video"), []
         if pictures:

@@ -10,25 +10,35 @@ from pathlib import Path
 from typing import Any, AsyncIterator
 from urllib.parse import quote
 
-from fastapi import FastAPI, Query, Request
-from fastapi.openapi.utils import get_openapi
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi.security import HTTPBearer
 from starlette.requests import ClientDisconnect
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response, StreamingResponse
 
-from serve import problems
+from serve import answers, problems
+from serve.answers import refusals
 from serve.counters import as_text
 from serve.desk import Desk
-from serve.docs import as_page, described
+from serve.docs import as_page
 from serve.guard import FILES, Guard, client_of
 from serve.judgement import ENDED, Judgement
 from serve.options import ServeOptions
 from serve.problems import Problem
-from serve.sniff import KINDS
+from serve.sniff import kinds
 from serve.uploads import MOST_FILES, OVERHEAD, Receiver, own_folder, steady
 
 HERE = Path(__file__).parent
 HEARTBEAT_S = 15.0       # seconds after which a silent stream of events shows that it lives
 UPLOAD_S = 900.0         # seconds that an upload may take
+EVENTS = {"text/event-stream": {"schema": {"type": "string"}}}
+OF_ALL = {403: "a page of another server asked", 421: "without a token, only names of this machine are answered",
+          422: "a parameter is missing or wrong", 500: "internal server error"}
+OF_TOKENS = {401: "the token is missing or wrong", 429: "too many wrong tokens; Retry-After says when to go on"}
+OF_ONE = {404: "no such judgement: unknown, deleted, or forgotten"}
+OF_UPLOADS = {400: "the body cannot be read", 408: "the upload is too slow, or took too long", 413: "too large",
+              415: "no clip or picture, or no multipart body", 422: "no file in the body, or too many",
+              429: "too many uploads, waiting files or wrong tokens; Retry-After says when to go on",
+              507: "the disk is full"}
 SHEET_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
@@ -71,42 +81,49 @@ def make_app(model: Path, options: ServeOptions) -> FastAPI:
     band = card.get("calibration")
     about = {"model": card["model_id"], "shipped": model == SHIPPED, "demo": bool(card.get("demo")),
              "threshold": card["threshold"], "crop": card.get("crop", "face"), "max_bytes": options.max_bytes,
-             "max_files": MOST_FILES, "kinds": KINDS,
+             "max_files": MOST_FILES, "kinds": kinds(),
              "keep_s": options.keep, "band": [band["low"], band["high"]] if band else None}
-    _judgement_routes(app, desk, options)
-    _other_routes(app, desk, about, statuses)
+    # The guard checks the token before any route; the routes only name it in their description.
+    routes = APIRouter(dependencies=[Depends(HTTPBearer(auto_error=False))] if options.token else [],
+                       responses=refusals(OF_ALL | OF_TOKENS if options.token else OF_ALL))
+    _judgement_routes(routes, desk, options)
+    _other_routes(app, routes, desk, about, statuses)
+    app.routes.extend(routes.routes)  # included as a router they would hide the methods that a 405 names
     app.add_middleware(Guard, options=options, counted=lambda status: statuses.update([status]))
-    app.openapi = lambda: described(get_openapi(  # type: ignore[method-assign]
-        title=app.title, version=app.version, routes=app.routes), bool(options.token))
     return app
 
 
-def _judgement_routes(app: FastAPI, desk: Desk, options: ServeOptions) -> None:
-    @app.post("/v1/judgements", status_code=202, summary="Have one or several files judged")
-    async def make(request: Request) -> Response:
+def _judgement_routes(app: APIRouter, desk: Desk, options: ServeOptions) -> None:
+    @app.post("/v1/judgements", status_code=202, summary="Have one or several files judged",
+              response_model=answers.Judgements, openapi_extra={"requestBody": answers.FORM}, responses={
+                  202: {"headers": {"Location": {"schema": {"type": "string"}}}}, **refusals(OF_UPLOADS)})
+    async def make(request: Request, response: Response) -> dict[str, Any]:
         """The field `file`, once or several times. The answer comes before the judgement: follow its Location."""
         client = client_of(request.scope)
         made = [desk.take(upload, client) for upload in await _received(request, desk, options, client)]
         where = made[0].id if len(made) == 1 else "?" + "&".join(f"id={judgement.id}" for judgement in made)
-        location = "/v1/judgements" + (where if where.startswith("?") else f"/{where}")
-        return JSONResponse({"judgements": [shown(desk, judgement) for judgement in made]}, 202,
-                            {"Location": location})
+        response.headers["Location"] = "/v1/judgements" + (where if where.startswith("?") else f"/{where}")
+        return {"judgements": [shown(desk, judgement) for judgement in made]}
 
-    @app.get("/v1/judgements", summary="Several judgements at once")
+    @app.get("/v1/judgements", summary="Several judgements at once", response_model=answers.Judgements,
+             responses=refusals(OF_ONE))
     async def several(id: list[str] = Query(max_length=MOST_FILES)) -> dict[str, Any]:
         return {"judgements": [shown(desk, desk.get(name)) for name in id]}
 
-    @app.get("/v1/judgements/{id}", summary="State of a judgement and, done, its result")
+    @app.get("/v1/judgements/{id}", summary="State of a judgement and, done, its result",
+             response_model=answers.Judgement, responses=refusals(OF_ONE))
     async def one(id: str) -> dict[str, Any]:
         """`result` is the object that `python -m classify.video --json` prints."""
         return shown(desk, desk.get(id))
 
-    @app.delete("/v1/judgements/{id}", status_code=204, summary="Forget a judgement, cancel it where it has not ended")
+    @app.delete("/v1/judgements/{id}", status_code=204, responses=refusals(OF_ONE),
+                summary="Forget a judgement, cancel it where it has not ended")
     async def delete(id: str) -> Response:
         desk.delete(desk.get(id))
         return Response(status_code=204)
 
-    @app.get("/v1/judgements/{id}/faces", summary="Some of the judged faces, as small pictures")
+    @app.get("/v1/judgements/{id}/faces", summary="Some of the judged faces, as small pictures",
+             response_model=answers.Faces, responses=refusals(OF_ONE | {409: "the judgement is not done"}))
     async def faces(id: str) -> dict[str, Any]:
         """Each has `time_s`, `score`, `where` (which person, if several) and `jpeg`, a data: address."""
         judgement = desk.get(id)
@@ -114,7 +131,8 @@ def _judgement_routes(app: FastAPI, desk: Desk, options: ServeOptions) -> None:
             raise Problem(409, f"no faces: the judgement is {judgement.state}")
         return {"faces": judgement.faces}
 
-    @app.get("/v1/judgements/{id}/sheet", response_class=HTMLResponse, summary="The evidence as one page")
+    @app.get("/v1/judgements/{id}/sheet", response_class=HTMLResponse, summary="The evidence as one page",
+             responses=refusals(OF_ONE | {409: "the judgement is not done", 410: "the sheet made room for newer ones"}))
     async def sheet(id: str) -> Response:
         """What `python -m classify.video --report` writes: one file that asks for nothing outside and runs nothing."""
         judgement = desk.get(id)
@@ -126,8 +144,10 @@ def _judgement_routes(app: FastAPI, desk: Desk, options: ServeOptions) -> None:
         return HTMLResponse(judgement.sheet.read_bytes(), headers={
             "content-disposition": f"inline; filename*=utf-8''{name}", "content-security-policy": SHEET_POLICY})
 
-    @app.get("/v1/judgements/{id}/events", summary="The judgement again at each change, as server-sent events")
+    @app.get("/v1/judgements/{id}/events", summary="The judgement again at each change, as server-sent events",
+             response_class=StreamingResponse, responses={200: {"content": EVENTS}, **refusals(OF_ONE)})
     async def events(id: str) -> Response:
+        """The data of each event is a Judgement as JSON."""
         judgement = desk.get(id)
 
         async def told() -> AsyncIterator[str]:
@@ -168,7 +188,7 @@ async def _received(request: Request, desk: Desk, options: ServeOptions, client:
         receiver.discard()
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise Problem(507, "the server's disk is full: try again later, or tell who runs it", Connection="close"
+        raise Problem(507, "the server's disk is full: try again later, or tell whoever runs it", Connection="close"
                       ) from None
     except ClientDisconnect:
         receiver.discard()
@@ -180,17 +200,19 @@ async def _received(request: Request, desk: Desk, options: ServeOptions, client:
         desk.leave(client, admitted)
 
 
-def _other_routes(app: FastAPI, desk: Desk, about: dict[str, Any], statuses: Counter[int]) -> None:
-    @app.get("/v1/model", summary="The model that judges, and what may be sent")
+def _other_routes(app: FastAPI, routes: APIRouter, desk: Desk, about: dict[str, Any], statuses: Counter[int]) -> None:
+    @routes.get("/v1/model", summary="The model that judges, and what may be sent", response_model=answers.Model)
     async def model() -> dict[str, Any]:
         return about
 
-    @app.get("/healthz", summary="200 when files can be judged, else 503")
-    async def health() -> Response:
+    @app.get("/healthz", summary="200 when files can be judged, else 503", response_model=answers.Health, responses={
+        503: {"model": answers.Health, "description": "The model is being loaded, or cannot be"}})
+    async def health(response: Response) -> dict[str, Any]:
         state = "ready" if desk.ready.is_set() else "broken" if desk.broken else "starting"
-        return JSONResponse({"state": state}, 200 if state == "ready" else 503)
+        response.status_code = 200 if state == "ready" else 503
+        return {"state": state}
 
-    @app.get("/metrics", response_class=PlainTextResponse, summary="Counters for Prometheus")
+    @routes.get("/metrics", response_class=PlainTextResponse, summary="Counters for Prometheus")
     async def metrics() -> Response:
         return Response(as_text(desk, statuses), media_type="text/plain; version=0.0.4; charset=utf-8")
 

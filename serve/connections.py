@@ -1,8 +1,8 @@
 """Connections before anything is known of their clients: how many there may be, and how long one may say nothing.
 
 uvicorn waits for ever for the head of a first request, and so a thousand connections that send nothing take all
-descriptors. Here each gets HEADER_S for it. Where all places are taken the one that has waited longest for its head
-makes room for a new one; a client has a share of them.
+descriptors. Here each gets HEADER_S for it. Where all places are taken one that waits for its head makes room for a new
+one: of the client with the most connections, the one that has waited longest. A client has a share of all places.
 """
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Connections:
             return False
         if len(self.all) >= MOST:
             self.sweep()
-            oldest = next(iter(self.waiting), None)
-            if oldest is None:
+            if not self.waiting:
                 return False
-            oldest.drop()
+            # Of the client with the most connections, its oldest: whoever floods closes its own and not the others'.
+            max(self.waiting, key=lambda other: self.of_client[self.all[other]]).drop()
         self.all[one], self.waiting[one] = client, time.monotonic()
         self.of_client[client] += 1
         return True

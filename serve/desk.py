@@ -24,6 +24,7 @@ from serve.worker import NO_MEMORY, Task, work
 
 MOST_KEPT = 1000       # judgements that have ended
 START_S = 120.0        # seconds in which a worker must have loaded its model
+ARRIVING = 4           # uploads that may be on their way, for each place in the queue
 GRACE_S = 3.0          # seconds in which a worker must notice a cancellation
 RETRY_S = 5.0          # seconds before a worker that cannot load is tried again
 FORGET_S = 60.0        # seconds between looks for what has been kept long enough
@@ -54,10 +55,16 @@ class Desk:
             judgement.wake()
 
     def admit(self, client: str) -> None:
-        """Keep a place for an upload that begins; `take` or `leave` gives it back. Raises Problem 429."""
+        """Let an upload begin; `leave` says that it has ended. Raises Problem 429.
+
+        Uploads on their way take no place in the queue, or slow ones would keep everybody else out of it.
+        """
         queued = [judgement for judgement in self.judgements.values() if judgement.state == "queued"]
-        if len(queued) + self.arriving.total() >= self.options.queue:
+        if len(queued) >= self.options.queue:
             raise Problem(429, f"{self.options.queue} files are waiting already: try again later", Retry_After="10")
+        if self.arriving.total() >= ARRIVING * self.options.queue:
+            raise Problem(429, f"{self.arriving.total()} uploads are on their way already: try again later",
+                          Retry_After="10")
         own = sum(judgement.client == client for judgement in queued) + self.arriving[client]
         if own >= self.options.client_queue:
             raise Problem(429, f"{own} files of yours are waiting already: try again later", Retry_After="10")

@@ -9,13 +9,12 @@ from typing import Any
 
 from serve.uploads import Upload
 
-STATES = ("queued", "decoding", "faces", "judging", "done", "failed", "cancelled")
-ENDED = STATES[4:]
+ENDED = ("done", "failed", "cancelled")  # of serve.answers.State
 
 
 @dataclass
 class Judgement:
-    """One file's way. client: of serve.guard.client_of. state: of STATES.
+    """One file's way. client: of serve.guard.client_of. state: of serve.answers.State.
 
     n_frames: that have been read by now. result: the object of `classify.video --json`, when done. faces: some judged
     faces, when done (of serve.worker.shown_faces). problem: a problem+json object, when failed. sheet: the page of its

@@ -30,7 +30,7 @@ def answer(problem: Problem) -> JSONResponse:
 
 
 def install(app: FastAPI) -> None:
-    """Every error of the app leaves as a problem; a bug says nothing of its inside."""
+    """Every error of the app leaves as a problem; an internal error says nothing of its cause."""
 
     async def refused(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, Problem)

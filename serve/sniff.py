@@ -1,15 +1,24 @@
 """Which kind of file the first bytes are of. What a client calls a file decides nothing."""
 from __future__ import annotations
 
+from extract.decoding.media import heif_formats
+
 HEAD = 4096  # bytes that decide
 PACKET = 188  # bytes of an MPEG-TS packet, each beginning with 0x47
 KINDS = ("MP4 and MOV", "Matroska and WebM", "AVI", "MPEG-TS", "MPEG-PS", "FLV", "ASF (WMV)", "JPEG", "PNG", "WebP",
          "GIF", "BMP", "TIFF", "AVIF")
+HEIC = ".heic"
 BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")  # that begin an MP4 or a MOV
-STILLS = {b"heic": None, b"heix": None, b"mif1": None, b"avif": ".avif"}  # ISO-BMFF brands of pictures
+STILLS = {b"avif": ".avif", b"avis": ".avif", **dict.fromkeys(
+    (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"), HEIC)}  # ISO-BMFF brands of pictures
 STARTS = ((b"\x1aE\xdf\xa3", ".mkv"), (b"FLV\x01", ".flv"), (b"\x00\x00\x01\xba", ".mpg"),
           (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", ".wmv"), (b"\xff\xd8\xff", ".jpg"), (b"\x89PNG\r\n\x1a\n", ".png"),
           (b"GIF87a", ".gif"), (b"GIF89a", ".gif"), (b"II*\x00", ".tif"), (b"MM\x00*", ".tif"))
+
+
+def kinds() -> list[str]:
+    """Return what is accepted, by its names for people; HEIC where its package is installed."""
+    return [*KINDS, *["HEIC"] * bool(heif_formats())]
 
 
 def suffix_of(head: bytes) -> str | None:

@@ -17,8 +17,9 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
+from extract.decoding.media import heif_formats
 from serve.problems import Problem
-from serve.sniff import HEAD, KINDS, suffix_of
+from serve.sniff import HEAD, HEIC, kinds, suffix_of
 
 MOST_FILES = 32
 LONGEST_NAME = 200    # characters that are kept of a client's name for a file
@@ -179,7 +180,10 @@ class Receiver:
         suffix = suffix_of(self.head[:HEAD])
         if suffix is None:
             raise Problem(415, f"{self.name} is {'no clip or picture' if self.head else 'empty'}: supported are "
-                               f"{', '.join(KINDS)}")
+                               f"{', '.join(kinds())}")
+        if suffix == HEIC and not heif_formats():
+            raise Problem(415, f"{self.name} is a HEIC picture, which this server does not read: send it as JPEG or "
+                               "PNG, or have the package pi-heif installed there")
         self.file = tempfile.NamedTemporaryFile(prefix="upload-", suffix=suffix, dir=self.folder, delete=False)
         self.file.write(self.head)
 

@@ -1,7 +1,8 @@
 """A zip or tar of a corpus: listed by its names, or unpacked once beside the index, safely.
 
     OUT/corpus/<name>/          what was unpacked, whole or not at all
-    OUT/corpus/.<name>.json     size and time of the archive it came from; another one is unpacked anew
+    OUT/corpus/.<name>.json     size and time of the archive it came from, and what was left in it; another archive is
+                                unpacked anew
 
 Only regular files with suffixes that a corpus has are written, and only below that folder: a name with `..`, an
 absolute one, a link or a device is left out and counted. A backslash in a name stands for a slash: some programs of
@@ -19,6 +20,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Iterator
@@ -104,22 +106,22 @@ def unpacked(path: Path, below: Path) -> Path:
     Videos, pictures, and lists and metadata of layouts are unpacked. Raises CorpusError for a damaged, encrypted or
     unreasonable archive, and where the disk has no room for it.
     """
-    stem = path.name[:-len(_tar_suffix(path.name))] if _tar_suffix(path.name) else path.stem
+    stem = _stem(path)
     final, stamp_file = below / stem, below / f".{stem}.json"
     below.mkdir(parents=True, exist_ok=True)
     with open(below / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another run may be unpacking it: then it is there when this one goes on
         status = path.stat()
-        stamp = {"version": 2, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+        stamp = {"version": 3, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
         with contextlib.suppress(OSError, ValueError):
-            if final.is_dir() and json.loads(stamp_file.read_text()) == stamp:
+            if final.is_dir() and {**json.loads(stamp_file.read_text()), "notes": []} == {**stamp, "notes": []}:
                 return final
         partial = below / f".{stem}.partial"
         for old in (partial, final):
             shutil.rmtree(old, ignore_errors=True)
         try:
             with _opened(path) as archive:
-                members, _ = _members(path, archive)
+                members, notes = _members(path, archive)
                 wanted = {name: member for name, member in members.items()
                           if modality_by_name(name) or suffix_of(name) in SIDE_SUFFIXES}
                 _check_room(path, sum(member.n_bytes for member in wanted.values()), below)
@@ -127,8 +129,21 @@ def unpacked(path: Path, below: Path) -> Path:
             os.rename(partial, final)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        write_json(stamp_file, stamp)
+        others = Found(others=Counter(suffix_of(name) for name in members if name not in wanted))
+        write_json(stamp_file, {**stamp, "notes": notes + others.left_out()})
     return final
+
+
+def left_packed(path: Path, below: Path) -> list[str]:
+    """Return notes on what `unpacked` left in an archive, for people. path, below: as given to it."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return json.loads((below / f".{_stem(path)}.json").read_text())["notes"]
+    return []
+
+
+def _stem(path: Path) -> str:
+    """The name of an archive without its suffixes."""
+    return path.name[:-len(_tar_suffix(path.name))] if _tar_suffix(path.name) else path.stem
 
 
 def _tar_suffix(name: str) -> str:

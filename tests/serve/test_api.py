@@ -51,9 +51,51 @@ def test_several_files_of_one_request_keep_their_order(server, clips):
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", b"<svg/>",
-                                     b"\0\0\0\x18ftypheic" + bytes(5000), b"%PDF-1.7" + bytes(9000)])
+                                     b"%PDF-1.7" + bytes(9000)])
 def test_what_is_no_clip_is_refused_whatever_it_is_called(server, content):
     assert is_problem(post(server, ("clip.mp4", content)), 415) and not left(server)
+
+
+def test_a_heic_picture_is_judged_where_its_package_is_and_named_where_not(server, monkeypatch):
+    import base64
+
+    from serve import sniff, uploads
+    from tests.extract.decoding.test_animation import HEIC
+
+    pytest.importorskip("pi_heif")
+    content = base64.b64decode(HEIC)
+    said = ended(server, post(server, ("phone.jpg", content)).headers["Location"])
+    assert said["state"] == "done" and (said["result"]["n_read"], said["result"]["reason"]) == (1, "no face")
+    assert "HEIC" in requests.get(server.url + "/v1/model").json()["kinds"]
+    for module in (sniff, uploads):
+        monkeypatch.setattr(module, "heif_formats", lambda: ())
+    answer = post(server, ("phone.jpg", content))
+    assert is_problem(answer, 415) and "the package pi-heif" in answer.json()["detail"] and not left(server)
+
+
+def test_an_avif_picture_is_judged(server, tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (64, 64), "green").save(tmp_path / "a.avif")
+    said = ended(server, post(server, ("a", (tmp_path / "a.avif").read_bytes())).headers["Location"])
+    assert said["state"] == "done" and said["result"]["reason"] == "no face"
+
+
+def test_a_picture_with_a_hole_is_damaged_and_gets_no_score(server, shared):
+    said = ended(server, post(server, ("hole.png", shared("cases", "hole.png").read_bytes())).headers["Location"])
+    assert (said["state"], said["result"]) == ("failed", None) and "damaged" in said["problem"]["detail"]
+
+
+def test_an_animated_gif_is_a_clip_of_its_frames(server, clips, tmp_path):
+    from PIL import Image
+
+    from extract.decoding.sampling import Clip, FrameOptions
+
+    first, *rest = [Image.fromarray(frame.rgb) for frame in Clip(clips[0], FrameOptions(every=.5)).frames()]
+    first.save(tmp_path / "a.gif", save_all=True, append_images=rest, duration=500)
+    said = ended(server, post(server, ("a.gif", (tmp_path / "a.gif").read_bytes())).headers["Location"])
+    times = [frame["time_s"] for frame in said["result"]["frames"]]
+    assert said["state"] == "done" and said["result"]["n_read"] >= 5 and times == sorted(set(times))
 
 
 def test_a_batch_with_one_bad_file_is_refused_whole(server, clips):
@@ -166,11 +208,34 @@ def test_a_result_has_small_pictures_of_its_faces(server, clips):
     assert is_problem(requests.get(server.url + "/v1/judgements/nobody/faces", timeout=60), 404)
 
 
-def test_the_schema_tells_all_routes(server):
+def test_the_schema_tells_all_routes_with_their_answers_and_refusals(server, clips):
     said = requests.get(server.url + "/openapi.json").json()
     assert set(said["paths"]) == {"/v1/judgements", "/v1/judgements/{id}", "/v1/judgements/{id}/events",
                                   "/v1/judgements/{id}/faces", "/v1/judgements/{id}/sheet", "/v1/model", "/healthz",
                                   "/metrics"}
+    models = said["components"]["schemas"]
+    assert set(models) == {"Problem", "Judgement", "Judgements", "Face", "Faces", "Model", "Health"}
+    post_said = said["paths"]["/v1/judgements"]["post"]
+    assert {"202", "400", "403", "408", "413", "415", "421", "422", "429", "507"} <= set(post_said["responses"])
+    assert "multipart/form-data" in post_said["requestBody"]["content"]
+    for path, methods in said["paths"].items():
+        for route in methods.values():
+            for code, answer in route["responses"].items():
+                if code >= "400" and path != "/healthz":
+                    assert answer["content"] == {"application/problem+json": {
+                        "schema": {"$ref": "#/components/schemas/Problem"}}} and answer["description"]
+    where = post(server, ("a.mp4", clips[0].read_bytes())).headers["Location"]
+    assert set(ended(server, where)) == set(models["Judgement"]["properties"]) == set(models["Judgement"]["required"])
+    assert set(requests.get(server.url + "/v1/model").json()) == set(models["Model"]["required"])
+
+
+def test_the_schema_names_the_token_where_one_is_asked_for(demo_model):
+    with serving(demo_model, wait=False, token=TOKEN) as server:
+        said = requests.get(server.url + "/openapi.json").json()
+        assert list(said["components"]["securitySchemes"].values()) == [{"type": "http", "scheme": "bearer"}]
+        assert said["paths"]["/v1/model"]["get"]["security"] and "401" in said["paths"]["/v1/model"]["get"]["responses"]
+        assert "security" not in said["paths"]["/healthz"]["get"]
+        assert requests.get(server.url + "/docs").status_code == 200
 
 
 @pytest.mark.parametrize("arguments, said", [(["--host", "0.0.0.0"], "give a token"),

@@ -39,6 +39,17 @@ def test_silent_connections_make_room_and_are_closed(demo_model, monkeypatch):
         assert not server.server.connections.all and not server.server.connections.of_client
 
 
+def test_who_floods_makes_room_and_a_client_with_one_connection_keeps_it(demo_model, monkeypatch):
+    monkeypatch.setattr(connections, "MOST", 40)
+    with serving(demo_model, wait=False) as server, contextlib.ExitStack() as stack:
+        honest = stack.enter_context(connected(server, "127.0.0.9"))
+        for n in range(100):
+            stack.enter_context(connected(server, f"127.0.0.{2 + n // 20}"))
+        requests.get(server.url + "/v1/model", timeout=5)
+        honest.sendall(b"GET /v1/model HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert honest.recv(100).startswith(b"HTTP/1.1 200")
+
+
 def test_a_client_has_a_share_of_the_connections(demo_model, monkeypatch):
     monkeypatch.setattr(connections, "MOST_OF_CLIENT", 3)
     with serving(demo_model, wait=False) as server, contextlib.ExitStack() as stack:
@@ -54,8 +65,9 @@ def test_a_slow_upload_is_ended_and_a_steady_one_is_not(demo_model, clips, monke
     with serving(demo_model, least_kbytes_s=20.0) as server:
         with connected(server) as slow:
             slow.sendall(HEAD)
-            answer = slow.recv(10_000)
-            assert b" 408 " in answer and b"slower than 20 kB" in answer and slow.recv(10_000) == b""
+            with slow.makefile("rb") as said:
+                answer = said.read()  # to the end of the connection
+            assert b" 408 " in answer and b"slower than 20 kB" in answer
 
         def drops(content):
             for start in range(0, len(content), 20_000):
@@ -82,6 +94,17 @@ def test_one_client_takes_its_places_and_leaves_the_others(demo_model, clips):
         with third.makefile("rb") as answer:
             assert b" 429 " in answer.readline()
             assert any(b"files of yours" in answer.readline() for _ in range(30))
+        assert post(server, ("a.mp4", clips[0].read_bytes())).status_code == 202
+
+
+def test_slow_uploads_of_many_clients_leave_the_queue_to_others(demo_model, clips):
+    with serving(demo_model, wait=False, queue=2) as server, contextlib.ExitStack() as stack:
+        for number in range(6):
+            stack.enter_context(connected(server, f"127.0.0.{2 + number}")).sendall(HEAD)
+        until = time.monotonic() + 30
+        while server.app.state.desk.arriving.total() < 6:
+            assert time.monotonic() < until
+            time.sleep(.01)
         assert post(server, ("a.mp4", clips[0].read_bytes())).status_code == 202
 
 

@@ -27,6 +27,21 @@ def files_below(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_what_stays_in_an_archive_is_counted_when_it_is_indexed(tmp_path, capsys, again):
+    from extract.corpus import main
+
+    path = zipped(tmp_path / "a.zip", [("real/1.jpg", b"1"), ("fake/2.jpg", b"2"), ("run.sh", b"no"), ("b.sh", b"no"),
+                                       ("../out.jpg", b"no"), (special("real/link.jpg", stat.S_IFLNK), b"/etc/passwd")])
+    for _ in range(1 + again):
+        assert main(["--out", str(tmp_path / "out"), "--corpus", str(path)]) == 0
+        said = capsys.readouterr().out
+        if "up to date" not in said:
+            assert "2 unsafe files left out" in said and "neither video nor picture: 2 .sh" in said
+    corpus = find_corpus(path, tmp_path / "out/corpus")
+    assert sum("unsafe" in note for note in corpus.notes) == 1 and any("2 .sh" in note for note in corpus.notes)
+
+
 def special(name, kind):
     info = zipfile.ZipInfo(name)
     info.create_system, info.external_attr = 3, (kind | 0o777) << 16
