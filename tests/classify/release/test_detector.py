@@ -42,6 +42,7 @@ def test_its_card_says_how_to_use_it_and_names_no_place_of_a_machine():
     assert (card["crop"], card["demo"], card["threshold"]) == ("face", False, band.high)
     assert 0 < band.low <= band.high < 1 and band.slope > 0
     assert card["calibrated_on"]["n_real"] + card["calibrated_on"]["n_fake"] == len(card["calibrated_on"]["clips"])
+    assert "pasted or altered face" in card["real_means"] and "not looked for" in card["real_means"]
     said = json.dumps(card)
     assert '"/' not in said and str(Path.home()) not in said and str(Path(__file__).parents[3]) not in said
 
