@@ -9,6 +9,6 @@ from pathlib import Path
 SHIPPED = Path(__file__).parents[1] / "release" / "detector.onnx"  # judges where no --model is named
 MODEL_ID = "tf_efficientnet_lite0-f4b99bd5"
 SHA256 = {
-    ".onnx": "84b9a6b576d7ae84651a837394fb983a1bbad858e4f2a263e80d322757a06675",
-    ".safetensors": "1749c39717af31599ef9151ff0a5360f85047742c30eda9764988a5f2b010157",
+    ".onnx": "ddb7dc889e6c149f06a42feb9b52689fff76e24695b60c951301c4a8b4032aef",
+    ".safetensors": "d44c99d456ac2aba259320c0187a8158ec3b4cc44c76e88726783cabac691f67",
 }

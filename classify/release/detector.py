@@ -9,7 +9,9 @@ the band that ships; `make bench-quality` tells how a band errs on an origin tha
 from __future__ import annotations
 
 import argparse
+import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -25,7 +27,7 @@ from classify.evaluation.cross_corpus import (
     name_of,
 )
 from classify.judging.aggregate import DEFAULT_RULE
-from classify.judging.calibration import FALSE_ALARMS, UNSURE
+from classify.judging.calibration import FALSE_ALARMS, UNSURE, Calibration
 from classify.models.network import load_checkpoint, save_checkpoint
 from extract.decoding.sampling import FrameOptions
 from extract.faces.detector import FaceOptions
@@ -65,7 +67,7 @@ def ship(model: Path, clips: Sequence[Judged], out: Path, cache: Path, device: s
     n_real = len(judged) - n_fake
     if not n_fake or not n_real:
         raise SplitError("the clips that choose the band must be real and fake ones, with a face")
-    band, origins = band_of(found), by_origin(found)
+    band, origins = rounded_up(band_of(found)), by_origin(found)
     reason = (f"about {FALSE_ALARMS:.0%} of real clips like the {n_real} of {len(origins)} origins that chose it, "
               f"every origin weighing the same, and their altered copies are called FAKE, and {UNSURE:.0%} of those "
               "as they are not REAL")
@@ -73,6 +75,16 @@ def ship(model: Path, clips: Sequence[Judged], out: Path, cache: Path, device: s
              "calibrated_on": {"n_real": n_real, "n_fake": n_fake, "n_origins": len(origins), "altered": list(COMMON),
                                "clips": sorted(name_of(clip) for clip in judged)}}
     return save_checkpoint(out, net, card, half=True)
+
+
+def rounded_up(band: Calibration) -> Calibration:
+    """Round both bars of a band up to three digits.
+
+    A bar is the score of a real clip. Scores differ in their last digits from machine to machine, and that clip must
+    not be on the other side of the bar then.
+    """
+    low, high = (min(math.ceil(bar * 1000) / 1000, 1.0) for bar in (band.low, band.high))
+    return replace(band, low=low, high=high)
 
 
 @command
