@@ -165,9 +165,10 @@ class Learner(lightning.LightningModule):
 
 
 def rank_epoch(video_auc: float | None, loss: float) -> float:
-    """Return what the best epoch has most of: validation video AUC; loss only orders epochs that have the same (or none, where validation has one class).
+    """Return a number that is highest for the best epoch.
 
-    Without it, the first epoch to reach 1.0 by luck on a few videos would stay the best for ever.
+    It is the validation video AUC. The loss only orders epochs with the same AUC, or with none, where validation has
+    one class: without it, the first epoch to reach 1.0 by luck on a few videos would stay the best for ever.
     """
     return (video_auc or 0.0) - 1e-4 * min(loss, 10.0)
 

@@ -195,7 +195,7 @@ def _cut(frames, boxes: np.ndarray, of: np.ndarray, side: int) -> tuple[list[np.
 
 
 def suppress(boxes: np.ndarray, scores: np.ndarray, kinds: np.ndarray, overlap: float) -> np.ndarray:
-    """Return the numbers of the boxes that no stronger box of their kind overlaps by more than this intersection over union."""
+    """Return the numbers of the boxes that no stronger box of their kind overlaps by more than `overlap`, as IoU."""
     if not len(boxes):
         return np.empty(0, np.int64)
     corners_sides: Any = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
