@@ -142,7 +142,12 @@ def check_frame_size(stream: Any, path: str | Path) -> None:
         raise _too_large("its frames are too large")
 
 
-def quiet_opencv() -> Any:
+def open_camera(number: int) -> Any:
+    """Open a camera by its number, never by an address: a cv2.VideoCapture, which may turn out not to be opened."""
+    return _quiet_opencv().VideoCapture(number)
+
+
+def _quiet_opencv() -> Any:
     """Return cv2 with what it opens limited to files, and silent: what went wrong is in the error that is raised."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", QUIET)
     os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = f"protocol_whitelist;file|format_whitelist;{','.join(DEMUXERS)}"
@@ -166,7 +171,7 @@ def open_capture(path: str | Path) -> Any:
                 check_frame_size(stream, path)
         if container.streams.video and _is_refused_by_size(path, container.streams.video[0].index):
             raise _too_large("its frames are too large")
-    cv2 = quiet_opencv()
+    cv2 = _quiet_opencv()
     capture = cv2.VideoCapture(absolute, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     size = [int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)]
     if capture.isOpened() and size[0] * size[1] > limits().frame_px:

@@ -14,7 +14,7 @@ from typing import IO, Iterator
 import numpy as np
 
 from extract.decoding.frame import Frame
-from extract.decoding.media import limits, quiet_opencv
+from extract.decoding.media import limits, open_camera
 from pipeline.errors import OptionsError, VideoError
 
 PIXELS = ("rgb24", "bgr24")  # orders of the three bytes of a pixel, as FFmpeg calls them
@@ -46,8 +46,9 @@ def frames_of_camera(number: int, every_s: float) -> Iterator[Frame]:
     Raises:
         VideoError: there is no such camera, or it stops.
     """
-    cv2 = quiet_opencv()
-    capture = cv2.VideoCapture(number)
+    import cv2
+
+    capture = open_camera(number)
     try:
         if not capture.isOpened():
             raise VideoError(f"camera {number} cannot be opened: it is not there, in use, or not allowed")
