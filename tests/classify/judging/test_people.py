@@ -83,7 +83,7 @@ class Numbered(torch.nn.Module):
 def judge():
     """The shipped Judge with another network, whose scores are known: those of the person in the first pixel."""
     made = Judge(SHIPPED, "cpu")
-    made.card, made.net = {**made.card, **CARD, "size_px": 32, "centre": 1.}, Numbered()
+    made.card, made.net = {**made.card, **CARD, "size_px": 32, "centre": 1., "real_means": ""}, Numbered()
     return made
 
 
