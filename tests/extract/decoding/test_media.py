@@ -22,7 +22,8 @@ from tests.clips import barcode, write_clip
 ROOT = Path(__file__).parents[3]
 STAGES = ("pipeline", "extract", "data", "classify", "reports", "serve")
 OPENS = re.compile(r"av\.open\((?!.*\"w\"\))|VideoCapture\(|Image\.open\(|cv2\.imread\(|imageio|read_image\(")
-CROPS = {"extract/contact_sheet.py", "data/loading/crops.py", "data/loading/augment.py", "serve/worker.py"}  # decode what we wrote
+# They decode what we wrote.
+CROPS = {"extract/contact_sheet.py", "data/loading/crops.py", "data/loading/augment.py", "serve/worker.py"}
 
 
 class Listener:
