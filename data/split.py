@@ -157,8 +157,8 @@ def _audit(index: pd.DataFrame, table: pd.DataFrame, copies: Copies) -> dict[str
 
 def split_hash(table: pd.DataFrame) -> str:
     """sha256 over the rows of a split, whatever their order and however the file writes them."""
-    rows = sorted(zip(table["video_id"].astype(str), table["label"].astype(int).tolist(), table["part"].astype(str),
-                      table["group"].astype(str)))
+    rows = sorted(zip(table["video_id"].astype(str).tolist(), table["label"].astype(int).tolist(),
+                      table["part"].astype(str).tolist(), table["group"].astype(str).tolist()))
     digest = hashlib.sha256(b"[")
     for start in range(0, len(rows), HASHED):  # the JSON of all rows, piece by piece
         text = json.dumps(rows[start:start + HASHED])

@@ -27,7 +27,7 @@ def audit(index: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
     in Y too; identities of X that have more than one clip in the corpus, and those also in Y; None where the corpus
     does not tell. `unknown` says in words what it does not tell.
     """
-    part_of = dict(zip(table["video_id"], table["part"]))
+    part_of = dict(zip(table["video_id"].tolist(), table["part"].tolist()))
     rows = rows_of(index[["video_id", "label", "target_id", "source_id", "original", "modality"]])
     kept = table[table["part"] != "dropped"]
     parts = {}
