@@ -303,8 +303,8 @@ def plan(corpus: Corpus) -> list[str]:
     if corpus.thing == "picture":
         lines.append("would look at each picture as a whole (CROP=face: at the main face)")
     elif corpus.grouping:
-        lines.append(f"would look at {LEAST_FRAMES} frames of each video, evenly spread, or at all of them where it has "
-                     "fewer")
+        lines.append(f"would look at {LEAST_FRAMES} frames of each video, evenly spread, or at all of them where it "
+                     "has fewer")
     else:
         frames = len(corpus.rows) * max(math.ceil(corpus.clip_s / EVERY_S), MIN_FRAMES)
         lines.append(f"would extract about {frames:,} frames (one every {EVERY_S:g} s of clips of about "
