@@ -129,7 +129,7 @@ def find_corpus(path: Any, unpack_below: Path | None = None, group: str = "auto"
         moving = [] if modality == "image" else found.names("video")  # animations
         media = {**dict.fromkeys([*moving, *grouped.clips], "video"), **dict.fromkeys(grouped.alone, "image")}
         grouping = notes_on(grouped, group)
-    notes += left_out(len(no_faces), "below a folder of masks, landmarks or the like, which are no faces (e.g. "
+    notes += left_out(len(no_faces), "below a folder of masks, landmarks or the like, which show no faces (e.g. "
                       f"{shown(no_faces[0])})" if no_faces else "",
                       "video" if all(modality_by_name(name) == "video" for name in no_faces) else "picture")
     if not media:
@@ -303,7 +303,8 @@ def plan(corpus: Corpus) -> list[str]:
     if corpus.thing == "picture":
         lines.append("would look at each picture as a whole (CROP=face: at the main face)")
     elif corpus.grouping:
-        lines.append(f"would look at {LEAST_FRAMES} frames of each video, evenly spread, or at all where it has fewer")
+        lines.append(f"would look at {LEAST_FRAMES} frames of each video, evenly spread, or at all of them where it "
+                     "has fewer")
     else:
         frames = len(corpus.rows) * max(math.ceil(corpus.clip_s / EVERY_S), MIN_FRAMES)
         lines.append(f"would extract about {frames:,} frames (one every {EVERY_S:g} s of clips of about "

@@ -15,6 +15,7 @@ import contextlib
 import csv
 import fcntl
 import hashlib
+import io
 import json
 import os
 import socket
@@ -193,11 +194,11 @@ def is_record(path: str | Path) -> bool:
         return False
 
 
-def column(path: Path, name: str) -> list[str]:
-    """Read one column of a table without pandas; [] where the table is missing or has no such column."""
+def column(path: Any, name: str) -> list[str]:
+    """Read one column of a table, here or elsewhere, without pandas; [] where the table or the column is missing."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            return [row[name] or "" for row in csv.DictReader(file)]
+        text = path.read_bytes().decode()
+        return [row[name] or "" for row in csv.DictReader(io.StringIO(text, newline=""))]
     except (OSError, KeyError, ValueError, csv.Error):
         return []
 

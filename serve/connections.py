@@ -2,7 +2,7 @@
 
 uvicorn waits for ever for the head of a first request, and so a thousand connections that send nothing take all
 descriptors. Here each gets HEADER_S for it. Where all places are taken one that waits for its head makes room for a new
-one: of the client with the most connections, the one that has waited longest. A client has a share of all places.
+one: of the client with the most silent ones, the one that has waited longest. A client has a share of all places.
 """
 from __future__ import annotations
 
@@ -44,8 +44,10 @@ class Connections:
             self.sweep()
             if not self.waiting:
                 return False
-            # Of the client with the most connections, its oldest: whoever floods closes its own and not the others'.
-            max(self.waiting, key=lambda other: self.of_client[self.all[other]]).drop()
+            # Of the client with the most silent ones, its oldest: whoever floods closes its own and not the others'.
+            # One that has asked before is not silent: it may be closed already, which is heard later.
+            silent = Counter(self.all[other] for other in self.waiting if other.cycle is None)
+            max(self.waiting, key=lambda other: silent[self.all[other]]).drop()
         self.all[one], self.waiting[one] = client, time.monotonic()
         self.of_client[client] += 1
         return True

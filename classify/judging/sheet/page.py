@@ -64,7 +64,7 @@ def headline(evidence: Evidence) -> str:
         return f"The model takes {what} for a fake."
     if said.verdict == "real":
         return f"The model found no sign that {what} is a fake."
-    return f"The model cannot tell whether {what} is real or fake."
+    return f"The score is in the uncertain band: the model decides nothing about {what}."
 
 
 def meaning(evidence: Evidence) -> list[str]:
