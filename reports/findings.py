@@ -100,8 +100,8 @@ def _compared(against: dict[str, Any]) -> list[str]:
         if cell["difference"] is not None:
             span = f", 95 % interval {cell['low']:+.3f} to {cell['high']:+.3f}" if cell["low"] is not None else ""
             told = {"better": "better", "worse": "worse", "same": "no difference",
-                    "not told": "these videos cannot tell whether that is better" if thing == "video" else
-                    "these pictures cannot tell whether that is better"}[cell["verdict"]]
+                    "not told": "these videos do not show whether that is better" if thing == "video" else
+                    "these pictures do not show whether that is better"}[cell["verdict"]]
             lines.append(f"{WORDS[name][0]} {cell['there']:.3f} before, {cell['here']:.3f} now "
                          f"({cell['difference']:+.3f}{span}): {told}.")
     if against["delong"]["p"] is not None:

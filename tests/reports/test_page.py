@@ -226,8 +226,8 @@ def test_the_page_of_a_demo_says_so_first_and_the_page_of_a_corpus_does_not(run,
 def test_a_model_with_a_band_says_that_undecided_videos_count_as_not_judged(run, tmp_path):
     out = run_folder(tmp_path, n=8, card={"calibration": {"low": .4, "high": .5}})
     write_report(out)
-    assert "the band in which this model cannot tell; such videos count as not" in page(out)
-    assert "in which this model cannot tell" not in page(run)
+    assert "the score is in the uncertain band; such videos count as not" in page(out)
+    assert "in the uncertain band; such" not in page(run)
 
 
 def test_a_report_without_its_videos_says_that_it_has_no_sheets(run):

@@ -60,7 +60,7 @@ def draw_slide(evidence: Evidence) -> bytes:
 def _timeline(axes, evidence: Evidence) -> None:
     threshold = evidence.verdict.threshold
     if evidence.band:
-        axes.axhspan(*evidence.band, color="#dcdcd8", label="cannot tell")
+        axes.axhspan(*evidence.band, color="#dcdcd8", label="uncertain band")
     axes.axhline(threshold, color="black", ls="--", lw=1, label=f"FAKE from {threshold:.3f}")
     for number, person in enumerate(evidence.people):
         times, scores = [f.time_s for f in person.frames], [f.score for f in person.frames]
