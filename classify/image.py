@@ -5,6 +5,9 @@ import argparse
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from classify.command import add_judge_flags, by, explained, fact_lines, judge_each, judge_for, judge_to_csv
 from classify.judging.inputs import printable
 from pipeline.errors import command
@@ -25,9 +28,6 @@ def draw(verdict, look) -> bytes:
 
     verdict: of Judge.judge_picture, with its look.
     """
-    import cv2
-    import numpy as np
-
     picture, scale = _scaled(look.picture)
     if look.box is not None:
         corners = [round(v * scale) for v in look.box]
@@ -51,9 +51,6 @@ def draw(verdict, look) -> bytes:
 
 def _scaled(picture) -> tuple:
     """A copy PANEL_PX high and at most four times as wide, on grey where it is wider; and its scale."""
-    import cv2
-    import numpy as np
-
     height, width = picture.shape[:2]
     scale = min(PANEL_PX / height, 4 * PANEL_PX / width)
     size = max(1, round(width * scale)), max(1, round(height * scale))

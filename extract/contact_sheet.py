@@ -4,6 +4,10 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import cv2
+import numpy as np
+
+from extract.decoding.image import read_picture, whole_square
 from pipeline.own_files import marked_png
 from pipeline.tables import write_bytes
 
@@ -18,9 +22,6 @@ def write_sheet(out: Path, crops_of: dict[str, list[str]], labels: dict[str, int
     whole: folder of pictures that are judged whole, which the crops are then relative to, instead of `out`.
     One crop per video at most, so that a long clip does not fill the sheet.
     """
-    import cv2
-    import numpy as np
-
     picked = []
     for label in (0, 1):
         crops = [crops_of[v] for v in sorted(crops_of) if labels[v] == label]
@@ -50,6 +51,4 @@ def write_sheet(out: Path, crops_of: dict[str, list[str]], labels: dict[str, int
 
 def _tile(path: Path):
     """A whole picture as a square in OpenCV's order of colours."""
-    from extract.decoding.image import read_picture, whole_square
-
     return whole_square(read_picture(path), TILE_PX)[:, :, ::-1]

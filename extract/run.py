@@ -26,6 +26,7 @@ from typing import Any
 
 import cv2
 
+from extract.contact_sheet import write_sheet
 from extract.copies import near_copies, same_samples
 from extract.decoding.media import Limits, limits, set_limits
 from extract.decoding.opening import as_indexed
@@ -180,8 +181,6 @@ def _digests(root: Any, video_id: str, original: str | None) -> list[str] | None
 
 
 def _write_tables(out: Path, index, rows: dict[str, dict], options: dict) -> None:
-    from extract.contact_sheet import write_sheet
-
     labels = dict(zip(index["video_id"], index["label"]))
     copies = [{"video_id": name, "same_as": first, "how": how}
               for how, found in (("samples", same_samples(rows)), ("near", near_copies(rows, labels)))

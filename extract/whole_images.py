@@ -14,6 +14,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator
 
+from extract.contact_sheet import write_sheet
+from extract.decoding.image import read_picture
 from extract.decoding.media import limits, set_limits
 from extract.store import Store, sha256_of, stamp_of
 from pipeline.errors import CorpusError, VideoError
@@ -90,8 +92,6 @@ def _looked_at(root: Path, names: list[str], run: RunOptions) -> Iterator[list[R
 
 def _look(bundle: tuple[Path, list[str]]) -> list[Row]:
     """In a worker: open each picture."""
-    from extract.decoding.image import read_picture
-
     root, names = bundle
     rows = []
     for name in names:
@@ -124,8 +124,6 @@ def _compact(out: Path, rows: dict[str, Row]) -> None:
 
 
 def _write_tables(root: Path, index, out: Path, rows: list[Row], options: dict[str, Any]) -> None:
-    from extract.contact_sheet import write_sheet
-
     names = ("video_id", "stamp", "status", "reason", "width_px", "height_px", "sha256")
     found = [dict(zip(names, row)) for row in rows]
     labels = dict(zip(index["video_id"], index["label"]))

@@ -43,7 +43,7 @@ SHEET_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-in
 
 
 def shown(desk: Desk, judgement: Judgement) -> dict[str, Any]:
-    """A judgement as its client sees it."""
+    """Return a judgement as its client sees it."""
     return {"id": judgement.id, "url": f"/v1/judgements/{judgement.id}", "name": judgement.upload.name,
             "n_bytes": judgement.upload.n_bytes, "state": judgement.state,
             "before": desk.place(judgement) if judgement.state == "queued" else 0, "n_frames": judgement.n_frames,
@@ -53,7 +53,7 @@ def shown(desk: Desk, judgement: Judgement) -> dict[str, Any]:
 
 
 def make_app(model: Path, options: ServeOptions) -> FastAPI:
-    """The app with its worker, which lives from the app's start to its end. Raises CheckpointError.
+    """Make the app with its worker, which runs as long as the app. Raises CheckpointError.
 
     model: path of a checkpoint.
     """
@@ -139,7 +139,7 @@ def _judgement_routes(app: APIRouter, desk: Desk, options: ServeOptions) -> None
         if judgement.state != "done":
             raise Problem(409, f"no sheet: the judgement is {judgement.state}")
         if not judgement.sheet:
-            raise Problem(410, "no sheet any more: it made room for newer ones")
+            raise Problem(410, "the sheet was deleted to make room for newer ones")
         name = quote(f"{Path(judgement.upload.name).stem}-sheet.html", safe="")
         return HTMLResponse(judgement.sheet.read_bytes(), headers={
             "content-disposition": f"inline; filename*=utf-8''{name}", "content-security-policy": SHEET_POLICY})
@@ -150,7 +150,7 @@ def _judgement_routes(app: APIRouter, desk: Desk, options: ServeOptions) -> None
         """The data of each event is a Judgement as JSON."""
         judgement = desk.get(id)
 
-        async def told() -> AsyncIterator[str]:
+        async def changes() -> AsyncIterator[str]:
             while True:
                 changed = judgement.changed
                 yield f"event: state\ndata: {json.dumps(shown(desk, judgement))}\n\n"
@@ -162,11 +162,11 @@ def _judgement_routes(app: APIRouter, desk: Desk, options: ServeOptions) -> None
                     except TimeoutError:
                         yield ": still here\n\n"
 
-        return StreamingResponse(told(), media_type="text/event-stream")
+        return StreamingResponse(changes(), media_type="text/event-stream")
 
 
 async def _received(request: Request, desk: Desk, options: ServeOptions, client: str) -> list[Any]:
-    """The files of a body, which now are the desk's to delete. Raises Problem; then none is left."""
+    """Receive the files of a body; the desk deletes them later. If a Problem is raised, they are deleted here."""
     admitted = 0
 
     def admit() -> None:
@@ -192,7 +192,7 @@ async def _received(request: Request, desk: Desk, options: ServeOptions, client:
                       ) from None
     except ClientDisconnect:
         receiver.discard()
-        raise Problem(400, "the client went away in the middle of its upload") from None
+        raise Problem(400, "the client closed the connection during the upload") from None
     except BaseException:
         receiver.discard()
         raise

@@ -1,4 +1,4 @@
-"""`python -m serve.app`: the page and the API, on this machine unless told otherwise."""
+"""`python -m serve.app`: the page and the API, on this machine by default."""
 from __future__ import annotations
 
 import argparse

@@ -124,8 +124,11 @@ class Server(uvicorn.Server):
 
 
 def proxies_of(options: ServeOptions) -> dict[str, Any]:
-    """What uvicorn is told of proxies: their headers are believed only where their addresses were named, since whoever
-    writes one chooses who is counted."""
+    """Return the options of uvicorn for proxies.
+
+    Headers that name a client are believed only from addresses in the options: whoever writes one chooses which client
+    is counted.
+    """
     named = options.forwarded_allow_ips
     return {"proxy_headers": bool(named), "forwarded_allow_ips": named or ""}
 

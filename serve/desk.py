@@ -31,7 +31,7 @@ FORGET_S = 60.0        # seconds between looks for what has been kept long enoug
 
 
 class Desk:
-    """Takes uploads, has them judged one after the other, keeps the answers for a while."""
+    """Queue of judgements: takes uploads, has them judged one after the other, keeps results for `keep` seconds."""
 
     def __init__(self, model: Path, options: ServeOptions):
         self.model, self.options = model, options
@@ -41,8 +41,8 @@ class Desk:
         self.ended: Counter[str] = Counter()  # by state
         self.verdicts: Counter[str] = Counter()
         self.judged_s, self.n_started = 0.0, 0
-        self.begun = False         # whether the worker has told something of the file in hand
-        self.broken = ""           # why no worker can be had
+        self.begun = False         # whether the worker has reported progress of its file
+        self.broken = ""           # why no worker can be started
         self.process: Any = None
         self.pipe: Any = None
         self.ready = asyncio.Event()
@@ -67,7 +67,7 @@ class Desk:
                           Retry_After="10")
         own = sum(judgement.client == client for judgement in queued) + self.arriving[client]
         if own >= self.options.client_queue:
-            raise Problem(429, f"{own} files of yours are waiting already: try again later", Retry_After="10")
+            raise Problem(429, f"{own} of your files are waiting already: try again later", Retry_After="10")
         self.arriving[client] += 1
 
     def leave(self, client: str, n: int) -> None:
@@ -120,13 +120,13 @@ class Desk:
                 self._forget(judgement)
 
     async def forget(self) -> None:
-        """Delete what has been kept long enough, though nobody asks for anything; until cancelled."""
+        """Delete results older than the limit, also without requests; until cancelled."""
         while True:
             await asyncio.sleep(min(self.options.keep, FORGET_S))
             self._forget_old()
 
     def limit_sheets(self) -> None:
-        """The newest sheets stay, as many as fit."""
+        """Delete the oldest sheets until the rest fit into the limit."""
         left = self.options.sheets_mb * 1e6
         for judgement in reversed([j for j in self.judgements.values() if j.sheet]):
             left -= judgement.sheet.stat().st_size  # type: ignore[union-attr]
@@ -183,7 +183,7 @@ class Desk:
         await self._fail(said[1] if said else "the worker ended while it loaded the model")
 
     async def _fail(self, why: str) -> None:
-        """No worker can be had: say so to everyone who waits, and wait before the next try."""
+        """Fail everything that waits, since no worker can be started, and wait before the next try."""
         self.broken = why
         print(f"error: {why}", file=sys.stderr)
         await self._stop()
@@ -200,7 +200,7 @@ class Desk:
             self.process = None
 
     async def _said(self, limit_s: float) -> tuple | None:
-        """What the worker says next, None where it says nothing for so long. Raises EOFError where it is dead."""
+        """Return the next message of the worker, None after `limit_s` without one. Raises EOFError if it died."""
         return self.pipe.recv() if await asyncio.to_thread(self.pipe.poll, limit_s) else None
 
     async def _judge(self, judgement: Judgement, again: bool = True) -> None:
@@ -230,7 +230,7 @@ class Desk:
             500, "the process that judges ended on this file; others are not affected"))
 
     async def _follow(self, judgement: Judgement, until: float) -> bool:
-        """Until the worker has answered; False where it did not, and must be replaced."""
+        """Wait until the worker has answered. Return False if it did not, and must be replaced."""
         asked_to_stop = False
         while True:
             if judgement.state == "cancelled" and not asked_to_stop:

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def as_page(schema: dict[str, Any]) -> str:
-    """The schema for people."""
+    """Write the schema as a page for people."""
     rows = []
     for path, methods in schema["paths"].items():
         for method, route in methods.items():

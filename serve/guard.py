@@ -1,4 +1,4 @@
-"""What every request passes: who may ask, from where, how often; and the headers of every answer."""
+"""Checks of every request (token, host, origin, rate) and the headers of every answer."""
 from __future__ import annotations
 
 import ipaddress
@@ -39,7 +39,8 @@ class Rate:
         self.left[client] = (max(tokens - 1, 0.0) if tokens >= 1 else tokens, now)
         if tokens < 1:
             wait = int((1 - tokens) * 60 / self.rate) + 1
-            raise Problem(429, f"more than {self.rate:g} a minute: go on in {wait} s", Retry_After=str(wait))
+            raise Problem(429, f"more than {self.rate:g} requests a minute: try again in {wait} s",
+                          Retry_After=str(wait))
 
 
 def client_of(scope: Scope) -> str:
@@ -83,10 +84,10 @@ class Guard:
         host = headers.get("host", "")
         if not self.options.token and _name(host) not in LOOPBACK:
             # Somebody's page whose name leads to this machine would else read the answers (DNS rebinding).
-            raise Problem(421, "this server answers to the names of its own machine only")
+            raise Problem(421, "without a token this server answers only at localhost, 127.0.0.1 and ::1")
         origin = headers.get("origin")
         if origin and origin.partition("://")[2] != host:
-            raise Problem(403, "pages of other servers may not ask this one")
+            raise Problem(403, "requests from pages of other servers are refused")
         if self.options.token and scope["path"] not in OPEN:
             kind, _, given = headers.get("authorization", "").partition(" ")
             if kind.lower() != "bearer" or not secrets.compare_digest(given.strip().encode(),

@@ -63,7 +63,7 @@ class ToolOptions:
 
 
 class Refused(PipelineError):
-    """A file that is not judged, or a sheet that is not written; the agent is told why."""
+    """A file that is not judged, or a sheet that is not written; the agent gets the reason."""
 
 
 class Tools:

@@ -1,4 +1,4 @@
-"""What the server may be told; every limit with its unit."""
+"""The options of the server; every limit with its unit."""
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A multipart body to temporary files, as it arrives: limited in size and number, refused by content.
+"""A multipart body to temporary files, as it arrives: limited in size and number, checked by content.
 
 Nothing of a file is kept in memory but its first bytes, and nothing a client says (name, type) decides anything.
 """
@@ -25,7 +25,7 @@ MOST_FILES = 32
 LONGEST_NAME = 200    # characters that are kept of a client's name for a file
 OVERHEAD = 64 * 1024  # bytes of a body that are not files
 LINGER = 2 ** 20      # bytes that are read and thrown away of a body that is too large, before the connection is closed
-GRACE_S = 10.0        # seconds in which an upload may be as slow as it likes
+GRACE_S = 10.0        # seconds before the speed of an upload counts
 PREFIX = "judgements-"
 
 
@@ -57,7 +57,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 async def steady(chunks: AsyncIterator[bytes], bytes_s: float) -> AsyncIterator[bytes]:
-    """Pass on the chunks of a body that arrives with at least `bytes_s`, but for GRACE_S. Raises Problem 408."""
+    """Pass on the chunks of a body, which must arrive with `bytes_s` after the first GRACE_S. Raises Problem 408."""
     loop = asyncio.get_running_loop()
     began, n_bytes = loop.time(), 0
     while True:
@@ -110,7 +110,7 @@ class Receiver:
             raise Problem(400, f"the body cannot be read: {error}") from None
 
     async def receive(self, chunks: AsyncIterator[bytes]) -> list[Upload]:
-        """The files of a body. Raises Problem."""
+        """Receive the files of a body. Raises Problem."""
         async for chunk in chunks:
             self.n_bytes += len(chunk)
             if self.n_bytes > self.max_bytes + OVERHEAD and not (self.refused and self.refused.status == 413):
@@ -130,7 +130,7 @@ class Receiver:
         if self.refused:
             raise self.refused
         if not self.ended:
-            raise Problem(400, "the body ends in the middle")
+            raise Problem(400, "the body ends before its last boundary")
         if not self.uploads:
             raise Problem(422, "no file in the body: curl -F file=@clip.mp4")
         return self.uploads

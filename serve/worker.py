@@ -1,4 +1,4 @@
-"""The process that judges: one model in memory, one file after the other, told and asked through a pipe.
+"""The process that judges: one model in memory, one file after the other, controlled through a pipe.
 
     server -> worker   Task, or None to end; while it judges, anything else cancels
     worker -> server   ("ready",), ("state", name, frames), ("done", object, faces), ("failed", sentence),
@@ -34,7 +34,7 @@ OF_MEMORY = ("allocate memory", "Insufficient memory", "MemoryError")  # as Open
 
 @dataclass(frozen=True)
 class Task:
-    """A file to judge. path: where it lies. name: how the answer calls it. sheet: where its sheet is to be written."""
+    """A file to judge. path: of the file. name: for the answer. sheet: path of the sheet to write."""
 
     path: str
     name: str
@@ -42,11 +42,11 @@ class Task:
 
 
 class Cancelled(Exception):
-    """The server wants no answer any more."""
+    """The judgement was cancelled."""
 
 
 class _Watched:
-    """A detector that tells when frames have reached it; in all else the one it stands for."""
+    """A detector that reports each batch of frames; everything else is passed on to the real one."""
 
     def __init__(self, detector: Any, tell):
         self._detector, self._tell, self.n_frames = detector, tell, 0
@@ -81,7 +81,7 @@ def work(pipe: Connection, model: str, device: str, memory_mb: int, most: Limits
             said = _answer(judge, task, Path(model) == SHIPPED)
             pipe.send(said)
             if said == ("failed", NO_MEMORY):
-                return  # what a failed allocation left behind is not worth trusting
+                return  # memory may be inconsistent after a failed allocation: the server starts a new worker
 
 
 def _judge(pipe: Connection, model: str, device: str):
@@ -97,7 +97,7 @@ def _judge(pipe: Connection, model: str, device: str):
         pipe.send(("state", state, n_frames))
 
     class Telling(Judge):
-        """Tells when the network's turn comes."""
+        """Reports when faces are found and the network begins."""
 
         def _verdict(self, path, found, facts):
             tell("judging", found.video.n_read)

@@ -9,7 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
+
 from classify.evaluation.bootstrap import exact
+from extract.decoding.image import read_picture, whole_square
+from pipeline.errors import VideoError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,11 +74,6 @@ def false_calls(rows: pd.DataFrame, frames: pd.DataFrame, faces: Path, threshold
 def thumbnail(crop: Path) -> bytes | None:
     """A small JPEG of a stored crop, or of a picture as it is judged whole; None where there is none that can be
     read."""
-    import cv2
-
-    from extract.decoding.image import read_picture, whole_square
-    from pipeline.errors import VideoError
-
     try:
         small = cv2.cvtColor(whole_square(read_picture(crop), THUMBNAIL_PX), cv2.COLOR_RGB2BGR)
     except VideoError:

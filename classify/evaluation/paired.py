@@ -1,4 +1,4 @@
-"""Two runs on the test videos that both judged: what got better, what got worse, and what cannot be told apart.
+"""Two runs on the test videos that both judged: what got better, what got worse, and where no difference is shown.
 
 Only videos that are held out in both runs and were judged in both count, so a difference is never one of the videos.
 Its interval is paired: both models' scores of a group are drawn together. Each model is taken with its own threshold.

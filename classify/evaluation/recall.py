@@ -32,16 +32,16 @@ def recall_lines(rows: Sequence[Row], labels: dict[str, tuple[int, str]], thing:
     labels: of `labels_below`. UNDECIDED is not found, and no false alarm; what could not be read is counted apart.
     Intervals are exact ones, which take clips as independent: those of one person are not, so rather too narrow.
     """
-    told = [(row, *labels[os.path.abspath(row["path"])]) for row in rows if os.path.abspath(row["path"]) in labels]
-    if not told:
+    labelled = [(row, *labels[os.path.abspath(row["path"])]) for row in rows if os.path.abspath(row["path"]) in labels]
+    if not labelled:
         return []
-    fakes = {method or "unnamed": [row for row, label, m in told if label and m == method]
-             for method in sorted({method for _, label, method in told if label})}
+    fakes = {method or "unnamed": [row for row, label, m in labelled if label and m == method]
+             for method in sorted({method for _, label, method in labelled if label})}
     counts = sorted((_counts(name, own) for name, own in fakes.items()), key=lambda c: (c[1] / max(1, c[2]), c[0]))
     width = max(len(name) for name in [*fakes, "reals"])
     lines = [f"recall per method, worst first: {thing}s called FAKE of those that could be read (exact 95 % interval)"]
     lines += [_line(count, width) for count in counts] or ["  n/a: no fake here"]
-    reals = [row for row, label, _ in told if not label]
+    reals = [row for row, label, _ in labelled if not label]
     return lines + ["false alarms:", _line(_counts("reals", reals), width) if reals else "  n/a: no real here"]
 
 

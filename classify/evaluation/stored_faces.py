@@ -16,17 +16,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
 import cv2
 import numpy as np
 
+from classify.judging.judge import MIN_FACES
+from classify.judging.people import Person, people_of
 from extract.decoding.sampling import Clip, FrameOptions
 from extract.faces.cropping import crop_face
 from extract.faces.detector import Detector, FaceOptions
 from extract.faces.face import Face
+from extract.video import extract_video
 from pipeline.errors import VideoError
 from pipeline.options import from_record
 from pipeline.parallel import map_unordered
 
 if TYPE_CHECKING:
     from classify.evaluation.corruptions import Alter
-    from classify.judging.people import Person
 
 VERSION = 1     # raised when the same clip gives other faces
 MOST_PX = 1024  # side of a stored square
@@ -105,10 +107,6 @@ _frames: Any = None
 
 def _look(job: tuple[str, Path]) -> None:
     """In a worker: store the faces of one clip."""
-    from classify.judging.judge import MIN_FACES
-    from classify.judging.people import people_of
-    from extract.video import extract_video
-
     path, file = job
     content: dict[str, Any] = {}
     n_people = 0
@@ -137,8 +135,6 @@ def _square(frame: np.ndarray, box: np.ndarray, points: np.ndarray) -> np.ndarra
 
 def read(file: Path) -> Found:
     """Read what `store` has found in one clip."""
-    from classify.judging.people import Person
-
     with np.load(file) as content:
         people = []
         for number in range(int(content["n_people"])):

@@ -12,14 +12,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator
 
+import cv2
+import numpy as np
+
 from extract.decoding.media import open_container
+from extract.decoding.readers import main_stream
 from extract.decoding.sampling import Clip
 from pipeline.errors import OptionsError, VideoError
 from pipeline.own_files import MARK
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from classify.judging.evidence import Evidence
 
 SUFFIXES = (".mp4", ".mov", ".mkv")
@@ -91,8 +93,6 @@ def _write(path: str, evidence: Evidence) -> None:
 
 def _sound(reader) -> tuple[float, Iterator[Any]]:
     """When the picture starts, in seconds of the file's clock, and the packets of sound."""
-    from extract.decoding.readers import main_stream
-
     stream = main_stream(reader)
     start_s = float(stream.start_time * stream.time_base) if stream.start_time else 0.0
     packets = (p for p in reader.demux(*reader.streams.audio) if p.size and p.pts is not None)
@@ -117,9 +117,6 @@ def boxes_at(evidence: Evidence) -> list[list[tuple[tuple[float, ...], float]]]:
 
 def drawn(rgb: np.ndarray, faces: list[tuple[tuple[float, ...], float]], evidence: Evidence) -> np.ndarray:
     """The frame with boxes, their scores and the verdict, its sides even: uint8 RGB."""
-    import cv2
-    import numpy as np
-
     picture = np.ascontiguousarray(rgb[:rgb.shape[0] // 2 * 2, :rgb.shape[1] // 2 * 2])
     said, scale = evidence.verdict, max(.4, min(picture.shape[:2]) / 720)
     for box, score in faces:
@@ -135,8 +132,6 @@ def drawn(rgb: np.ndarray, faces: list[tuple[tuple[float, ...], float]], evidenc
 
 def _label(picture: np.ndarray, words: str, x: int, y: int, scale: float, colour: tuple[int, int, int]) -> None:
     """Black words on a coloured strip that ends at height y."""
-    import cv2
-
     (width, height), _ = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, .8 * scale, 1)
     y, high = max(y, round(1.6 * height)), round(1.6 * height)
     cv2.rectangle(picture, (x, y - high), (x + width + round(8 * scale), y), colour, -1)

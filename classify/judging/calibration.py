@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FALSE_ALARMS = 0.04   # share of real clips called FAKE: less than the .05 that is wanted, new origins fare worse
 UNSURE = 0.16         # share of real clips that are not called REAL, FAKE and UNDECIDED together: of .20 that is wanted
 BINS = 10             # of `reliability`
-RIDGE = 1e-2          # pull of the curve's slope towards 1: few clips, told apart by luck, would make it a step
+RIDGE = 1e-2          # pull of the curve's slope towards 1: few clips that are separated by chance would make it a step
 
 
 @dataclass(frozen=True)

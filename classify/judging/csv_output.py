@@ -95,8 +95,8 @@ def judge_one(path: str) -> Any:
 
 def summary(rows: Sequence[Row], table: Path, thing: str) -> str:
     n = Counter("error" if row["error"] else row["verdict"] for row in rows)
-    told = ", ".join(f"{n[verdict]} {verdict.upper()}" for verdict in VERDICTS)
-    return f"{table}: {len(rows)} {thing}{'s' * (len(rows) != 1)}, {told}, {n['error']} could not be read"
+    counts = ", ".join(f"{n[verdict]} {verdict.upper()}" for verdict in VERDICTS)
+    return f"{table}: {len(rows)} {thing}{'s' * (len(rows) != 1)}, {counts}, {n['error']} could not be read"
 
 
 def _row(path: str, found: Any, model_id: str) -> Row:

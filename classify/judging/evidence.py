@@ -63,12 +63,12 @@ class ShownFace:
 
 @dataclass(frozen=True)
 class Evidence:
-    """verdict: its numbers are those of `--json`. thing: clip or picture. sha256: of the file. band: in which the model
-    cannot tell, where it has one. people: as Verdict.people, with one entry where that is None. boxes: per entry x0 y0
+    """verdict: its numbers are those of `--json`. thing: clip or picture. sha256: of the file. band: the uncertain
+    band, if the model has one. people: as Verdict.people, with one entry where that is None. boxes: per entry x0 y0
     x1 y1 in px of the frame, one a judged face, in the order of its frames. sampled: all frames that were looked at.
-    shown: (frame, its judged faces) in the order of time, of `n_judged` frames with one. heat: what keeps maps away, or
-    "". card, versions, sampling: what another person needs to repeat it;
-    versions are those of now, sampling the judge's."""
+    shown: (frame, its judged faces) in the order of time, of `n_judged` frames with one. heat: what keeps maps away,
+    or "". card, versions, sampling: what another person needs to repeat it; versions are those of now, sampling the
+    judge's."""
 
     verdict: Verdict
     thing: str

@@ -1,7 +1,8 @@
 """What a file says of itself: metadata of pictures and videos, for people to read beside a verdict.
 
 Nothing here enters a score. Metadata is written by whoever last saved the file: it is easily removed and easily forged,
-so its absence means nothing and its presence is a claim. Where a picture was taken is never told, only whether it says.
+so its absence means nothing and its presence is a claim. Where a picture was taken is never
+shown, only whether the file says it.
 """
 from __future__ import annotations
 
@@ -81,7 +82,7 @@ def _picture_facts(image) -> dict[str, Any]:
 
 
 def jpeg_quality(table: list[int]) -> str:
-    """The quality that libjpeg would have been told to make this luminance table: "83", or "about 83, …".
+    """Return the quality setting with which libjpeg makes this luminance table: "83", or "about 83, …".
 
     table: 64 numbers in any order, since programs give them in different ones.
     """

@@ -19,6 +19,11 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
+
+from data.loading.crops import read_crop, to_input
+from extract.decoding.image import read_picture
+from extract.faces.detector import Detector, FaceOptions, crop_square
 from extract.layouts.base import read_csv
 from extract.layouts.dfdc import people
 from extract.layouts.walk import walk
@@ -73,18 +78,12 @@ _detector: Any = None  # of a worker
 
 
 def start() -> None:
-    from extract.faces.detector import Detector, FaceOptions
-
     global _detector
     _detector = Detector(FaceOptions(), "cpu")
 
 
 def cut(job: tuple[Path, Path]) -> bool:
     """In a worker: the main face of a photo to a JPEG file. Returns whether there is one that is large enough."""
-    from data.loading.crops import to_input
-    from extract.decoding.image import read_picture
-    from extract.faces.detector import FaceOptions, crop_square
-
     photo, target = job
     try:
         picture = read_picture(photo)
@@ -105,8 +104,6 @@ def cut(job: tuple[Path, Path]) -> bool:
 
 def _write_jpeg(target: Path, picture: np.ndarray) -> None:
     """picture: uint8 RGB."""
-    import cv2
-
     write_bytes(target, cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes())
 
 
@@ -121,8 +118,6 @@ def cut_crops(table: Path, out: Path) -> list[dict[str, str]]:
     Returns:
         Rows of corpus.csv. Raises CorpusError where a crop is missing.
     """
-    from data.loading.crops import read_crop, to_input
-
     rows = []
     for _, cells in read_csv(table, ("path", "kind", "source", "person", "part")):
         if cells["kind"] not in REALS or cells["part"] != "learn":

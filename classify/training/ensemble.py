@@ -6,10 +6,16 @@ on the validation videos of the split that all were trained on: the members' own
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any, Sequence
 
+from classify.evaluation.options import ScoreOptions
+from classify.evaluation.score import score_crops
+from classify.models.versions import versions
+from classify.training.recipes import TrainOptions
+from extract.faces.detector import pick_device
 from pipeline.errors import CheckpointError, SplitError, command
 from pipeline.options import add_flags, from_flags
 
@@ -20,15 +26,9 @@ def ensemble(models: Sequence[Path], out: Path, options) -> dict[str, Any]:
     options: ScoreOptions. Raises SplitError where members or OUT have another split, or crops cut in another way;
     CheckpointError for fewer than two members, and for a member that is an ensemble or Keras' network.
     """
-    import json
-
-    from classify.evaluation.score import score_crops
     from classify.models.network import Ensemble, load_torch, save_checkpoint
-    from classify.models.versions import versions
     from classify.training.dataset import parts_of
-    from classify.training.recipes import TrainOptions
     from classify.training.train import choices
-    from extract.faces.detector import pick_device
 
     if len(models) < 2:
         raise CheckpointError(f"an ensemble needs at least two models, got {len(models)}")
@@ -60,8 +60,6 @@ def ensemble(models: Sequence[Path], out: Path, options) -> dict[str, Any]:
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    from classify.evaluation.options import ScoreOptions
-
     parser = argparse.ArgumentParser(prog="python -m classify.training.ensemble",
                                      description="Checkpoints of one split that judge together, as one file.")
     parser.add_argument("models", type=Path, nargs="+", help="checkpoints")

@@ -12,6 +12,7 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from classify.models.options import ModelOptions
@@ -71,8 +72,6 @@ def seen(pictures: np.ndarray, numbers: np.ndarray, labels: np.ndarray, rows: np
 
 def write_sheet(out: Path, model: ModelOptions, training: TrainOptions, options: AugmentOptions) -> tuple[int, int]:
     """Write OUT/augment.png. Returns how many reals and fakes are on it. Raises SplitError where training would."""
-    import cv2
-
     table, _ = parts_of(out, training)
     pack = Pack(out, model.size, model.centre)
     numbers, labels = pack.numbers(table["crop"]), table["label"].to_numpy()
@@ -120,8 +119,6 @@ def _drawn(tiles: np.ndarray, labels: np.ndarray, said: str) -> np.ndarray:
 
 
 def _write(sheet: np.ndarray, text: str, x: int, line: float) -> None:
-    import cv2
-
     cv2.putText(sheet, text, (x, round(line * LINE_PX) + 15), cv2.FONT_HERSHEY_SIMPLEX, .42, (0, 0, 0), 1, cv2.LINE_AA)
 
 

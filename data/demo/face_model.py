@@ -20,8 +20,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
+from extract.decoding.image import read_picture
 from pipeline.errors import CorpusError, command
 from pipeline.tables import write_bytes
 
@@ -104,8 +106,6 @@ def load_model(path: str | Path = MODEL_FILE) -> FaceModel:
 
 def sample_identity(model: FaceModel, rng: np.random.Generator, spread: float = 0.9) -> Identity:
     """Draw a person: every component by chance, `spread` standard deviations wide and cut at two."""
-    import cv2
-
     weights = np.clip(rng.standard_normal(len(model.shape_components)), -2, 2).astype(np.float32) * spread
     shape = model.mean_shape + np.tensordot(weights, model.shape_components, 1)
     luma = model.mean[0] + np.tensordot(weights, model.components[0], 1)
@@ -132,8 +132,6 @@ def warp(picture: np.ndarray, source: np.ndarray, target: np.ndarray, triangles:
 
     source, target: (P, 2) px; triangles: (T, 3); size: (width, height) of the result. Beyond the mesh: border pixels.
     """
-    import cv2
-
     first, second = (target[triangles[:, i]] - target[triangles[:, 0]] for i in (1, 2))
     area = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
     area *= np.sign(np.median(area))
@@ -207,10 +205,6 @@ def _components(mean_shape: np.ndarray, off: np.ndarray, luma: np.ndarray, small
 
 def measure(landmark_file: Path) -> tuple[np.ndarray, np.ndarray]:
     """One photo, brought upright and to scale: its points (P, 2) and its picture (SIZE, SIZE, 4) BGR + coverage."""
-    import cv2
-
-    from extract.decoding.image import read_picture
-
     photo = read_picture(landmark_file.with_suffix(".jpg"))[:, :, ::-1]
     marks = np.loadtxt(landmark_file)
     if marks.shape != (N_LANDMARKS, 2):
@@ -228,8 +222,6 @@ def measure(landmark_file: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _cut_out(picture: np.ndarray, marks: np.ndarray) -> np.ndarray:
     """Head and neck apart from the plain studio background: (SIZE, SIZE) uint8, 255 is head."""
-    import cv2
-
     mask = np.full((SIZE, SIZE), cv2.GC_PR_BGD, np.uint8)
     cv2.ellipse(mask, (128, 118), (74, 100), 0, 0, 360, cv2.GC_PR_FGD, -1)
     face = cv2.convexHull(marks[list(JAW + HAIRLINE)].astype(np.int32))
@@ -244,8 +236,6 @@ def _cut_out(picture: np.ndarray, marks: np.ndarray) -> np.ndarray:
 
 def _bleed(picture: np.ndarray, cover: np.ndarray) -> np.ndarray:
     """Replace the background by the nearest head colour, so that warping never mixes the studio wall in."""
-    import cv2
-
     outside = (cv2.erode(cover, np.ones((5, 5))) < 200).astype(np.uint8)  # the rim is half wall
     _, labels = cv2.distanceTransformWithLabels(outside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     colours = np.zeros((labels.max() + 1, 3), np.uint8)
@@ -290,8 +280,6 @@ _FRAME = np.array([[x, y] for x in (-40, 128, SIZE + 40) for y in (-40, 128, SIZ
 
 def _appearance(picture: np.ndarray, shape: np.ndarray, mean_shape: np.ndarray,
                 triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    import cv2
-
     flat = warp(picture, with_frame(shape), with_frame(mean_shape), triangles)
     ycc = cv2.cvtColor(np.ascontiguousarray(flat[..., :3]), cv2.COLOR_BGR2YCrCb)
     planes = np.dstack([ycc[..., 1:], flat[..., 3]]).astype(np.float32)

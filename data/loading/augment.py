@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from typing import Any, Sequence
 
+import cv2
 import numpy as np
 import torch
 
@@ -39,8 +40,6 @@ def degrade(pictures: np.ndarray, options: AugmentOptions, drawn: np.ndarray) ->
 
 
 def _degraded(picture: np.ndarray, options: AugmentOptions, u: np.ndarray) -> np.ndarray:
-    import cv2
-
     side = small = picture.shape[0]
     if options.downscale < 1 and u[8] < SOME:  # enlarged again at the end: what follows happens to the small picture
         small = max(4, round(side * (options.downscale + u[9] * (1 - options.downscale))))
@@ -64,8 +63,6 @@ def _degraded(picture: np.ndarray, options: AugmentOptions, u: np.ndarray) -> np
 
 def _noisy(picture: np.ndarray, levels: float, grain: float, seed: int) -> np.ndarray:
     """With Gaussian noise of this standard deviation whose grains are `grain` px: a sensor's, scaled with its frame."""
-    import cv2
-
     side = picture.shape[0]
     fine = max(4, round(side / grain))
     noise = cv2.resize(np.random.default_rng(seed).standard_normal((fine, fine, 3), np.float32), (side, side),

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from pipeline.errors import TableError
@@ -14,8 +15,6 @@ def to_input(crop: np.ndarray, size_px: int, centre: float = 1.0) -> np.ndarray:
     crop: uint8 RGB (side, side, 3); centre: share of the side that is kept, in (0, 1].
     Returns uint8 RGB (size_px, size_px, 3).
     """
-    import cv2
-
     side = crop.shape[0]
     edge = round(side * (1 - centre) / 2)
     part = crop[edge:side - edge, edge:side - edge]
@@ -28,8 +27,6 @@ def to_input(crop: np.ndarray, size_px: int, centre: float = 1.0) -> np.ndarray:
 def read_crop(path: Path) -> np.ndarray:
     """A stored crop as uint8 RGB (side, side, 3). Raises TableError when it is missing or damaged: a failure is never
     a sample."""
-    import cv2
-
     try:
         picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     except (OSError, cv2.error) as error:

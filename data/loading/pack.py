@@ -17,6 +17,7 @@ from typing import Sequence
 import numpy as np
 
 from data.loading.crops import read_crop, to_input
+from extract.decoding.image import read_picture, whole_square
 from pipeline.errors import TableError
 from pipeline.progress import progress_bar
 from pipeline.tables import FACES, read_json, read_table, write_json
@@ -79,8 +80,6 @@ def crop_folder(out: Path) -> tuple[Path, bool]:
 
 def read_stored(file: Path, whole: bool, px: int) -> np.ndarray:
     """A square as it is before `to_input`: a stored crop, or a whole picture at px. uint8 RGB (side, side, 3)."""
-    from extract.decoding.image import read_picture, whole_square
-
     # As classify.judging.judge does with a picture that it judges whole.
     return whole_square(read_picture(file), px) if whole else read_crop(file)
 

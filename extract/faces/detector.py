@@ -18,6 +18,7 @@ from typing import NamedTuple, Sequence
 import cv2
 import numpy as np
 
+from extract.faces.mtcnn import Cascade
 from pipeline.errors import OptionsError
 from pipeline.options import option
 
@@ -130,8 +131,6 @@ class WholeFrame:
 
 def make_cascade(options: FaceOptions, device: str):
     """Load the networks of a Detector: an extract.faces.mtcnn.Cascade. Raises WeightsError."""
-    from extract.faces.mtcnn import Cascade
-
     return Cascade(options.min_face, THRESHOLDS, device)
 
 

@@ -70,7 +70,7 @@ def dfdc(names: list[str], side: Side, folder: str = "") -> Corpus | None:
     known = [row["target_id"] for row in rows.values() if row["target_id"]]
     notes = left_out(len(names) - len(rows), "without a label in metadata.json or labels.csv")
     if known:
-        notes.append(f"who is who in {len(known):,} of {len(rows):,} videos was told from faces "
+        notes.append(f"who is who in {len(known):,} of {len(rows):,} videos was found by comparing faces "
                      f"({counted(len(set(known)), 'group')} of alike ones); of the rest each original is taken for a "
                      "person of its own")
     return Corpus("DFDC", "DFDC", list(rows.values()), {kind: n for kind, n in found.items() if n}, EXPECTED,

@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks.house [TREE]`: count what makes the code hard to enter.
 
-TREE is a checkout of any commit, this one by default. An import inside a function counts where it is written. What begins
-with _ is not public, nor is what stands inside a function.
+TREE is a checkout of any commit, this one by default. An import inside a function counts where it is written. What
+begins with _ is not public, nor is what stands inside a function.
 """
 from __future__ import annotations
 

@@ -54,14 +54,14 @@ class Server:
         pid = self.process.pid
         children = [int(child) for task in Path(f"/proc/{pid}/task").iterdir()
                     for child in (task / "children").read_text().split()]
-        return [pid, max(children, key=_rss_mb)]
+        return [pid, max(children, key=rss_mb)]
 
     def cpu_s(self) -> float:
         ticks = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13] for pid in self.processes()]
         return sum(int(tick) for pair in ticks for tick in pair) / os.sysconf("SC_CLK_TCK")
 
 
-def _rss_mb(pid: int) -> float:
+def rss_mb(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
@@ -107,7 +107,7 @@ def many(server: Server, clips: list[Path], n: int, n_clients: int) -> int:
         for done, right in enumerate(pool.map(ask, range(n)), 1):
             wrong += not right
             if done % EVERY == 0:
-                rss = " and ".join(f"{_rss_mb(pid):.0f}" for pid in server.processes())
+                rss = " and ".join(f"{rss_mb(pid):.0f}" for pid in server.processes())
                 print(f"{done} requests, {wrong} lost or mixed up; server and worker hold {rss} MB", flush=True)
     return wrong
 

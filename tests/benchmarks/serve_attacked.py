@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import VideoError, command
-from tests.benchmarks.serve import Server, _rss_mb
+from tests.benchmarks.serve import Server, rss_mb
 
 TOKEN = "0123456789abcdef"
 CLIENTS, CLIPS_EACH = 16, 3
@@ -148,7 +148,7 @@ def main(argv: list[str] | None = None) -> int:
                                                     range(CLIENTS))))
                 opened, uploads, wrong = (now - then for now, then in zip(counts, before))
                 wall = time.monotonic() - began
-                rss = " and ".join(f"{_rss_mb(pid):.0f}" for pid in server.processes())
+                rss = " and ".join(f"{rss_mb(pid):.0f}" for pid in server.processes())
                 print(f"{kind}: clients took {min(took[kind][-1]):.1f} to {max(took[kind][-1]):.1f} s; in {wall:.0f} s "
                       f"{opened} silent connections and {uploads} slow uploads begun, {wrong / wall:.0f} wrong tokens "
                       f"a second; server and worker hold {rss} MB", flush=True)

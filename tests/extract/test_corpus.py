@@ -230,7 +230,7 @@ class TestDfdc:
         people = {name: row["target_id"] for name, row in by_id(corpus).items()}
         assert people[real] == people[other] == people["fake.mp4"] != "" == people["odd.mp4"]
         assert grouping(corpus.rows) == "identity"
-        assert "in 3 of 4 videos was told from faces (1 group of" in corpus.notes[0]
+        assert "in 3 of 4 videos was found by comparing faces (1 group of" in corpus.notes[0]
 
     def test_the_table_of_people_has_every_clip_once(self):
         lines = dfdc.PEOPLE.read_text().splitlines()

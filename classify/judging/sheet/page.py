@@ -21,7 +21,7 @@ UNITS = {"size_px": "size in px", "fps": "frames per second", "c2pa": "", "bytes
 
 
 def render(evidence: Evidence, shipped: bool = False) -> str:
-    """The page as HTML text."""
+    """Return the page as HTML text."""
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
@@ -39,7 +39,7 @@ def render(evidence: Evidence, shipped: bool = False) -> str:
 
 
 def sampling(evidence: Evidence) -> str:
-    """Which frames were asked for."""
+    """Describe which frames were asked for."""
     options = evidence.sampling
     which = (f"{options.frames}, evenly over the clip" if options.frames else
              f"one every {options.every:g} s, at least {options.min_frames}")
@@ -47,12 +47,12 @@ def sampling(evidence: Evidence) -> str:
 
 
 def file_name(evidence: Evidence) -> str:
-    """The name without its folder, which says more about the one who judged than about the clip."""
+    """Return the name of the file without its folder, which is private to the person who judged."""
     return "".join(c if c.isprintable() else "�" for c in Path(evidence.verdict.path).name)
 
 
 def headline(evidence: Evidence) -> str:
-    """The verdict in a sentence."""
+    """Say the verdict in a sentence."""
     said, thing = evidence.verdict, evidence.thing
     what = "this picture" if thing == "picture" else "the face in this clip"
     if said.score is None:
@@ -68,7 +68,7 @@ def headline(evidence: Evidence) -> str:
 
 
 def meaning(evidence: Evidence) -> list[str]:
-    """What the verdict does not mean, most important first."""
+    """Say what the verdict does not mean, most important first."""
     said, faces = evidence.verdict, evidence.card.get("crop") != "whole"
     lines = {
         "fake": f"It is not proof. Real {evidence.thing}s are called FAKE, too: unusual cameras, make-up, filters, low "
@@ -87,7 +87,7 @@ def meaning(evidence: Evidence) -> list[str]:
 
 
 def timeline(evidence: Evidence) -> dict[str, Any]:
-    """Where everything stands in the plot, in per cent from its upper left corner.
+    """Compute where everything is in the plot, in per cent from its upper left corner.
 
     lines: per person {"points": [(x, y, score, fake)]}; marks: times under the axis as (x, words).
     """
@@ -108,19 +108,19 @@ def timeline(evidence: Evidence) -> dict[str, Any]:
 
 
 def clock(time_s: float) -> str:
-    """`1:02.5` or `12.5 s`."""
+    """Write a time as `1:02.5` or `12.5 s`."""
     return f"{int(time_s // 60)}:{time_s % 60:04.1f}" if time_s >= 60 else f"{time_s:.1f} s"
 
 
 def score_rows(evidence: Evidence) -> list[dict[str, Any]]:
-    """A row per judged face in the order of time: time_s, where, score."""
+    """Return a row per judged face in the order of time: time_s, where, score."""
     rows = [{"time_s": f.time_s, "where": person.where, "score": f.score}
             for person in evidence.people for f in person.frames]
     return sorted(rows, key=lambda row: row["time_s"])
 
 
 def fact_rows(facts: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
-    """What the file says of itself as pairs of words; whether it has a C2PA manifest is told apart."""
+    """Return what the file says of itself as pairs of words. A C2PA manifest has a place of its own in the sheet."""
     rows: list[tuple[str, str]] = []
     for name, value in facts.items():
         words = before + (UNITS.get(name) or name.replace("_", " "))
@@ -134,13 +134,13 @@ def fact_rows(facts: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
 
 
 def command_line(evidence: Evidence) -> str:
-    """What gives the same verdict again, where the model is at hand."""
+    """Return the command that gives the same verdict with the same model."""
     module = "image" if evidence.thing == "picture" else "video"
     return f"python -m classify.{module} {shlex.quote(file_name(evidence))} --json"
 
 
 def _thinned(frames: list[FrameScore]) -> list[FrameScore]:
-    """At most MOST_POINTS, of each stretch the highest."""
+    """Return at most MOST_POINTS frames: the highest of each stretch."""
     step = -(-len(frames) // MOST_POINTS) or 1
     return [max(frames[at:at + step], key=lambda f: f.score) for at in range(0, len(frames), step)]
 

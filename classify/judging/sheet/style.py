@@ -1,6 +1,6 @@
 """How figures look, and a figure as SVG, PDF and PNG: same drawing, same bytes.
 
-Blue and round, or plain, is real; orange and square, or hatched, is fake (Okabe and Ito's colours, told apart by the
+Blue and round, or plain, is real; orange and square, or hatched, is fake (Okabe and Ito's colours, distinguished by the
 colour-blind and, thanks to shapes and hatching, in black and white). Text of an SVG is drawn as outlines, so it looks
 alike on every machine; a PDF embeds its font.
 """
