@@ -9,6 +9,6 @@ from pathlib import Path
 SHIPPED = Path(__file__).parents[1] / "release" / "detector.onnx"  # judges where no --model is named
 MODEL_ID = "tf_efficientnet_lite0-f4b99bd5"
 SHA256 = {
-    ".onnx": "ddb7dc889e6c149f06a42feb9b52689fff76e24695b60c951301c4a8b4032aef",
-    ".safetensors": "d44c99d456ac2aba259320c0187a8158ec3b4cc44c76e88726783cabac691f67",
+    ".onnx": "26e2a6c56dfe38dcbc6b1408ccd18de5960bfa889f03823d7ef1c762b000cb36",
+    ".safetensors": "994fd9bb2124adfde2589550f44d5052726d37987d5ccafa7bed695221909c17",
 }
