@@ -68,7 +68,7 @@ export-tables: setup ## the tables of OUT for pandas, or its faces for COCO tool
 hub: setup ## the model of OUT (or MODEL=file) as a folder that huggingface_hub can upload: TO=folder
 demo: setup ## draw a small corpus of people who do not exist, run everything on it, judge two clips (2 minutes)
 docs-pictures: demo ## make the pictures of docs/ from the demo run (Chromium for two of the four)
-detector: setup ## make the shipped detector again from DFDC=folder PHOTOS="folders" CROPS="tables" (SOURCES=folder: more reals that choose the band; hours on a CPU)
+detector: setup ## train a detector from scratch with the recipe of the shipped one: DFDC=folder PHOTOS="folders" CROPS="tables" (SOURCES=folder: more reals that choose the band; hours on a CPU)
 calibrate: setup ## set a model's band from REALS=folder of your own unmanipulated clips (FALSE_ALARMS=.01 MODEL=file)
 bench-quality: setup ## how often the shipped detector (or MODEL=file) is right on other clips, beside AGAINST=file (SOURCES=folder TALKING=folder: more clips)
 bench-extract: setup ## what extraction costs against the usual loop, as ratios with their limits (minutes)

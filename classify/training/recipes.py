@@ -96,7 +96,9 @@ RECIPES = {
     "two-phase": Recipe("EfficientNet-B0 at 224 px, dense 256: head 5 epochs, then its last 30 layers at 1e-5", {
         "backbone": "efficientnet_b0", "size": 224, "hidden": 256, "dropout": 0.5, "epochs": 15, "head_epochs": 5,
         "unfreeze": 30, "plateau": True, "patience": 5, "zoom": 0.1}),
-    "detector": Recipe("EfficientNet-Lite0 on pairs, .45 of the fakes blended reals, datasets evened: what ships", {
+    # The weights that ship began with an older recipe and went on with these pairs for 272 steps (MODEL_CARD.md has the
+    # learning rates); from ImageNet weights these epochs were not run.
+    "detector": Recipe("EfficientNet-Lite0 on pairs, .45 of the fakes blended reals, datasets evened", {
         "backbone": "tf_efficientnet_lite0", "epochs": 8, "lr": 5e-4, "cosine": True, "patience": 0, "balance": "pairs",
         "blend": 0.45, "pairs": 8000, "even": True, "ema": 0.998, "smoothing": 0.02, "rotate": 10.0, "shift": 0.04,
         "zoom": 0.2, "colour": 0.2, "downscale": 0.25, "blur": 2.0, "noise": 12.0, "jpeg": 30, "h264": 42}),
