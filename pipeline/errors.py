@@ -19,7 +19,7 @@ import functools
 import io
 import os
 import sys
-from typing import Callable, Protocol
+from typing import Any, Callable, Protocol
 
 # Modules that the small installation lacks (setup.cfg, extra "train").
 OF_TRAINING = ("torch", "torchvision", "timm", "facenet_pytorch", "lightning", "safetensors", "onnx", "onnxscript",
@@ -49,7 +49,7 @@ class VideoError(PipelineError):
         super().__init__(reason)
         self.status = status
 
-    def __reduce__(self):  # crosses process borders with its status
+    def __reduce__(self) -> Any:  # crosses process borders with its status
         return type(self), (str(self), self.status)
 
 

@@ -29,7 +29,7 @@ END_S = 5.0            # in which an idle worker must have ended
 
 
 def map_unordered(function: Callable[[Item], Any], items: Iterable[Item], workers: int | None,
-                  start: Callable[..., None] | None = None, start_args: tuple = (), engine: str = "local",
+                  start: Callable[..., None] | None = None, start_args: tuple[Any, ...] = (), engine: str = "local",
                   gpus: float = 0.0, limit_s: Callable[[Item], float] | None = None,
                   expired: Callable[[Item, TimedOut], None] | None = None) -> Iterator[tuple[Item, Any]]:
     """Yield (item, result) as they finish; a raised exception is the result of its item.
@@ -64,7 +64,8 @@ def map_unordered(function: Callable[[Item], Any], items: Iterable[Item], worker
 class _Worker:
     """A process. number: of the item that it has, None while it starts or waits. since: when that began."""
 
-    def __init__(self, context: Any, function: Callable, start: Callable | None, start_args: tuple):
+    def __init__(self, context: Any, function: Callable[..., Any], start: Callable[..., Any] | None,
+                 start_args: tuple[Any, ...]):
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, function, start, start_args), daemon=True)
         with _no_interrupts():
@@ -82,7 +83,8 @@ class _Worker:
 class _Pool:
     """The workers of one map."""
 
-    def __init__(self, function, items: list, workers: int, start, start_args: tuple, limit_s):
+    def __init__(self, function: Any, items: list[Any], workers: int, start: Any, start_args: tuple[Any, ...],
+                 limit_s: Any):
         # spawn: CUDA and OpenCV do not survive a fork.
         self.make = (multiprocessing.get_context("spawn"), function, start, start_args)
         self.items, self.limit_s = items, limit_s
@@ -175,7 +177,8 @@ class _Pool:
         worker.end()
 
 
-def _work(pipe: Any, function: Callable, start: Callable | None, start_args: tuple) -> None:
+def _work(pipe: Any, function: Callable[..., Any], start: Callable[..., Any] | None,
+          start_args: tuple[Any, ...]) -> None:
     """In each worker: end with the parent, however that ends (kill -9 included); start, then answer item after item."""
     def follow() -> None:
         parent = multiprocessing.parent_process()

@@ -48,8 +48,9 @@ def cluster(workers: int | None = None) -> tuple[int, float]:
     return int(found.get("CPU", 0)), found.get("GPU", 0.0)
 
 
-def map_ray(function: Callable[[Any], Any], items: list, workers: int | None, start: Callable[..., None] | None,
-            start_args: tuple, gpus: float, limit_s: Callable[[Any], float] | None = None) -> Iterator[tuple[Any, Any]]:
+def map_ray(function: Callable[[Any], Any], items: list[Any], workers: int | None, start: Callable[..., None] | None,
+            start_args: tuple[Any, ...], gpus: float,
+            limit_s: Callable[[Any], float] | None = None) -> Iterator[tuple[Any, Any]]:
     """As parallel.map_unordered; `start` that raises ends the map with its error."""
     n_cpus, _ = cluster(workers)
     import ray
@@ -64,7 +65,7 @@ def map_ray(function: Callable[[Any], Any], items: list, workers: int | None, st
         worker: Any = actor.remote(shared)
         running[worker.ready.remote()] = worker, None
 
-    def feed(worker) -> None:
+    def feed(worker: Any) -> None:
         if waiting:
             number = waiting.popleft()
             running[worker.run.remote(ray.put(items[number]))] = worker, number
@@ -127,7 +128,7 @@ def map_ray(function: Callable[[Any], Any], items: list, workers: int | None, st
 class _Worker:
     """One actor."""
 
-    def __init__(self, shared: tuple):
+    def __init__(self, shared: tuple[Any, ...]):
         self.function, self.start, self.start_args = shared
 
     def ready(self) -> Exception | None:
@@ -137,7 +138,7 @@ class _Worker:
         return call(self.function, item)
 
 
-def _importable(function):
+def _importable(function: Any) -> Any:
     """A function of the command that runs, by the name under which a worker imports it: of __main__ it would get a
     copy, without the globals that `start` has set."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)

@@ -59,7 +59,7 @@ class Stage:
         return [getattr(importlib.import_module(module), name)
                 for module, name in (entry.split(":") for entry in self.options)]
 
-    def fields(self) -> dict[str, dataclasses.Field]:
+    def fields(self) -> dict[str, dataclasses.Field[Any]]:
         """Return option name -> field, of all classes of the stage."""
         return {f.name: f for cls in self.classes() for f in dataclasses.fields(cls)}
 

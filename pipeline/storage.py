@@ -75,7 +75,7 @@ class Remote:
 
     exists = is_file
 
-    def files(self) -> dict[str, list]:
+    def files(self) -> dict[str, list[Any]]:
         """Names of all files below, relative to here, with their stamps: [bytes, when modified]. One listing; {} where
         nothing is there."""
         with contextlib.suppress(FileNotFoundError), self._asking("listed"):
@@ -109,10 +109,10 @@ class Remote:
             raise PipelineError(f"{self} cannot be {what}: {' '.join(str(error).split())}") from None
 
 
-def read_many(files: list) -> list[bytes | None]:
+def read_many(files: list[Any]) -> list[bytes | None]:
     """Contents of Remotes, many at once; None for those that are gone."""
 
-    def content(file):
+    def content(file: Any) -> Any:
         with contextlib.suppress(FileNotFoundError):
             return file.read_bytes()
 
@@ -127,7 +127,7 @@ def local_copy(file: Any) -> Iterator[Path]:
         yield path
 
 
-def _listed(filesystem: Any, folder: str) -> Iterator[tuple[str, list]]:
+def _listed(filesystem: Any, folder: str) -> Iterator[tuple[str, list[Any]]]:
     """All files below a folder in pages of a thousand, not a request for each folder."""
     if hasattr(filesystem, "fs"):  # pyarrow's
         from pyarrow.fs import FileSelector, FileType

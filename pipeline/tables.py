@@ -152,7 +152,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return record
 
 
-def write_table(path: str | Path, rows: pd.DataFrame | list[dict], columns: dict[str, str],
+def write_table(path: str | Path, rows: pd.DataFrame | list[dict[str, Any]], columns: dict[str, str],
                 only_if_changed: bool = False) -> bool:
     """Write a table with exactly `columns`, sorted by its keys. Returns whether the file was written.
 
@@ -179,22 +179,22 @@ def _text_of_frame(path: str | Path, frame: pd.DataFrame, columns: dict[str, str
     return text.getvalue()
 
 
-def _text_of_rows(path: str | Path, rows: list[dict], columns: dict[str, str]) -> str:
+def _text_of_rows(path: str | Path, rows: list[dict[str, Any]], columns: dict[str, str]) -> str:
     """The same from rows, without pandas."""
     cells = [(name, CELLS[kind], kind == "float64") for name, kind in columns.items()]
     keys = [(key, CELLS[columns[key]]) for key in SORT_KEYS if key in columns]
 
-    def key_of(row: dict) -> list[Any]:
+    def key_of(row: dict[str, Any]) -> list[Any]:
         _check_columns(path, row, columns)
         return [cell(row[key]) for key, cell in keys]
 
-    def line_of(row: dict) -> list[Any]:
+    def line_of(row: dict[str, Any]) -> list[Any]:
         return [_shown(cell(row[name])) if rounded else cell(row[name]) for name, cell, rounded in cells]
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    row: dict = {}
+    row: dict[str, Any] = {}
     try:
         for row in sorted(rows, key=key_of):
             writer.writerow(line_of(row))
@@ -253,7 +253,7 @@ def _impossible(name: str, value: Any) -> str:
     return f"{low:g} to {high:g}" if value < low or value > high else ""
 
 
-def _one_of(allowed: tuple) -> str:
+def _one_of(allowed: tuple[Any, ...]) -> str:
     return " or ".join([", ".join(map(str, allowed[:-1])), str(allowed[-1])])
 
 

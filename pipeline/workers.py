@@ -25,7 +25,7 @@ class TimedOut(RuntimeError):
         super().__init__(f"took longer than {limit_s:.0f} s, which is the limit of time: see --time-limit")
         self.limit_s = limit_s
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return type(self), (self.limit_s,)
 
 

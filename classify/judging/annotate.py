@@ -91,7 +91,7 @@ def _write(path: str, evidence: Evidence) -> None:
             packet = _copy(writer, copied, packet, sound)
 
 
-def _sound(reader) -> tuple[float, Iterator[Any]]:
+def _sound(reader: Any) -> tuple[float, Iterator[Any]]:
     """When the picture starts, in seconds of the file's clock, and the packets of sound."""
     stream = main_stream(reader)
     start_s = float(stream.start_time * stream.time_base) if stream.start_time else 0.0
@@ -99,7 +99,7 @@ def _sound(reader) -> tuple[float, Iterator[Any]]:
     return start_s, packets if reader.streams.audio else iter(())
 
 
-def _copy(writer, copied: dict[int, Any], packet, sound: Iterator[Any]):
+def _copy(writer: Any, copied: dict[int, Any], packet: Any, sound: Iterator[Any]) -> Any:
     """Write a packet of sound and return the next one."""
     packet.stream = copied[packet.stream.index]
     writer.mux(packet)

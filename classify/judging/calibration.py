@@ -129,7 +129,7 @@ def _platt(logits: Sequence[float], labels: Sequence[int]) -> tuple[float, float
     columns, beta = np.stack([x, np.ones_like(x)], 1), np.array([1.0, 0.0])
     pull = np.diag([RIDGE, 0.0])
 
-    def loss(beta) -> float:
+    def loss(beta: np.ndarray) -> float:
         z = columns @ beta
         return float(weights @ (np.logaddexp(0, z) - targets * z) + RIDGE / 2 * (beta[0] - 1) ** 2)
 

@@ -62,7 +62,7 @@ def picture_facts(path: str | Path) -> dict[str, Any]:
     return open_picture(path, _picture_facts)
 
 
-def _picture_facts(image) -> dict[str, Any]:
+def _picture_facts(image: Any) -> dict[str, Any]:
     width, height = image.info["stored_px"]
     facts: dict[str, Any] = {"format": image.format, "size_px": f"{width} x {height}", "mode": image.mode}
     if getattr(image, "n_frames", 1) > 1:

@@ -48,7 +48,7 @@ def _maps(net: Any, pictures: np.ndarray) -> np.ndarray | None:
         return None
     kept: dict[str, torch.Tensor] = {}
 
-    def keep(_module, _inputs, output: torch.Tensor) -> torch.Tensor:
+    def keep(_module: Any, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
         kept["output"] = output
         return output.clone()  # what follows may write into its input
 
@@ -83,8 +83,8 @@ def pick_layer(body: torch.nn.Module, size: int, device: Any = "cpu") -> torch.n
         names = names[:-1]
     sides: dict[str, int] = {}
 
-    def remember(name: str):
-        def hook(_module, _inputs, output):
+    def remember(name: str) -> Any:
+        def hook(_module: Any, _inputs: Any, output: Any) -> Any:
             places = _places(body, output) if isinstance(output, torch.Tensor) else None
             if places is not None:
                 sides[name] = min(places.shape[1:])

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.own_files import MARK
 
@@ -57,7 +57,7 @@ def draw_slide(evidence: Evidence) -> bytes:
     return target.getvalue()
 
 
-def _timeline(axes, evidence: Evidence) -> None:
+def _timeline(axes: Any, evidence: Evidence) -> None:
     threshold = evidence.verdict.threshold
     if evidence.band:
         axes.axhspan(*evidence.band, color="#dcdcd8", label="uncertain band")
