@@ -50,6 +50,7 @@ def divide(rows: list[Row], rule: str, shares: dict[str, float], seed: int = 0,
         found = {end: part for end, part in part_of.items() if part != dealt[end]}
         part_of = search.best(dealt, [found, *ways], heaviest_sets(ends, fakes, MAX_MOVES))
     parts = [part_of[a] if part_of[a] == part_of[b] else "dropped" for a, b in ends]
+    del groups, fakes, dealt, wholes, ways, search, part_of  # of a million videos, each a tenth of a gigabyte
     names = names_of(pair for pair, part in zip(ends, parts) if part != "dropped")
     return parts, ["dropped" if part == "dropped" else names[a] for (a, _), part in zip(ends, parts)]
 

@@ -23,6 +23,8 @@ def dfd(names: list[str], side: Side, folder: str = "") -> Corpus | None:
 
     Raises CorpusError when a clip lies in a folder of the other class.
     """
+    if not any("__" in name for name in names):
+        return None
     told = {name: match for name in names
             if (match := NAME.match(clip_stem(name))) and bool(match[2]) == bool(match[4])}
     if len(told) * 2 < len(names) or not any(match[2] for match in told.values()):

@@ -26,6 +26,8 @@ def kodf(names: list[str], side: Side, folder: str = "") -> Corpus | None:
 
     Raises CorpusError when a fake lies in a folder of reals, or a real in one of fakes.
     """
+    if not any(name.count("_") >= 3 for name in names):
+        return None
     stems = {name: clip_stem(name) for name in names}
     fakes = {name for name, stem in stems.items() if FAKE.match(stem)}
     reals = {name for name in names if REAL.match(stems[name])} - fakes

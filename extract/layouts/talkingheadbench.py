@@ -27,6 +27,8 @@ def talkingheadbench(names: list[str], side: Side, folder: str = "") -> Corpus |
 
     Raises CorpusError when a clip of that name lies below a folder of reals.
     """
+    if not any("--" in name for name in names):
+        return None
     inside = {name: label for name in names if (label := _label(name)) is not None}
     fakes = {name for name, label in inside.items() if label}
     named = {name for name in inside if clip_stem(name).count("--") == 2}

@@ -22,6 +22,8 @@ def uadfv(names: list[str], side: Side, folder: str = "") -> Corpus | None:
 
     Raises CorpusError when a clip lies in the folder of the other class.
     """
+    if not any("_fake" in name.lower() for name in names):
+        return None
     told = {name: match for name in names if (match := NAME.match(clip_stem(name)))
             and name.split("/")[0].lower() in LABELS and "/" in name}
     fakes = [name for name, match in told.items() if match[2]]
