@@ -12,7 +12,7 @@ from tests.crops import write_noise_crops
 
 FLAGS = ["--backbone", "resnet10t", "--weights", "none", "--size", "32", "--device", "cpu", "--batch", "16", "--lr",
          "1e-3", "--epochs", "5", "--patience", "0", "--resume"]
-LIMIT_S = 170
+LIMIT_S = 600
 
 
 def started(out):
