@@ -97,6 +97,7 @@ def _write(model: Path, out: Path, card: dict[str, Any]) -> dict[str, Any]:
 
 @command
 def main(argv: list[str] | None = None) -> None:
+    """Run the command; return its exit status."""
     from classify.models.shipped import SHIPPED
 
     parser = argparse.ArgumentParser(prog="python -m classify.calibrate",

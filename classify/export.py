@@ -159,6 +159,7 @@ def _line(out: Path, card: dict[str, Any]) -> str:
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m classify.export",
                                      description="A checkpoint as an .onnx file, which is judged without torch.")
     parser.add_argument("model", type=Path, nargs="?", help="the .safetensors file of a trained network or an ensemble")

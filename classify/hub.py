@@ -152,6 +152,7 @@ def _words(card: dict[str, Any], metrics: dict[str, Any] | None) -> str:
 
 @command
 def main(argv: list[str] | None = None) -> None:
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m classify.hub", description="A model as a folder that "
                                      "huggingface_hub can upload: card, safetensors, ONNX. Nothing is uploaded.")
     parser.add_argument("--out", type=Path, help="folder of a run (OUT), whose model it is; without it and --model the "

@@ -62,6 +62,7 @@ def _scaled(picture) -> tuple:
 
 @command
 def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m classify.image", description="Is this picture fake? One line per picture; the score is "
         "P(fake), higher is faker. Status 1 if a picture could not be read.")

@@ -80,6 +80,7 @@ def line(look: Look) -> str:
 
 @command
 def main(argv: list[str] | None = None) -> None:
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m classify.live", description="A rolling verdict on each person in a stream, a line a second. "
         "UNDECIDED until there are enough faces. Ctrl-C ends it.")

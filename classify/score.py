@@ -36,6 +36,7 @@ def _score(work: stages.Work) -> None:
 
 @command
 def main(argv: list[str] | None = None) -> int | None:
+    """Run the command; return its exit status."""
     return stages.run("score", argv, "Score the held-out videos or pictures of OUT.", _score)
 
 

@@ -55,6 +55,7 @@ def _train(work: stages.Work) -> None:
 
 @command
 def main(argv: list[str] | None = None) -> int | None:
+    """Run the command; return its exit status."""
     return stages.run("train", argv, "Train a network on the training crops of OUT.", _train)
 
 

@@ -41,6 +41,7 @@ def _can_print(text: str) -> bool:
 
 @command
 def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m classify.video", description="Was the face in this video swapped? One line per clip; the score "
         "is P(fake), higher is faker. Status 1 if a clip could not be read.")

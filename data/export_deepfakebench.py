@@ -165,6 +165,7 @@ def points_in_crop(row: dict[str, Any], video: dict[str, Any], options: FaceOpti
 
 @command
 def main(argv: list[str] | None = None) -> None:
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m data.export_deepfakebench",
                                      description="The crops and the split of a run as DeepfakeBench reads them.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run (OUT)")

@@ -95,6 +95,7 @@ def coco(out: Path) -> dict[str, Any]:
 
 @command
 def main(argv: list[str] | None = None) -> None:
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m data.export_tables",
                                      description="The tables of a run as Parquet, or its faces as COCO's json.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run (OUT)")

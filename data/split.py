@@ -466,6 +466,7 @@ def _split(work: stages.Work) -> None:
 
 @command
 def main(argv: list[str] | None = None) -> int | None:
+    """Run the command; return its exit status."""
     return stages.run("split", argv, "Divide the videos of OUT/index.csv into train, val and test.", _split)
 
 

@@ -359,6 +359,7 @@ def _index(work: stages.Work) -> None:
 
 @command
 def main(argv: list[str] | None = None) -> int | None:
+    """Run the command; return its exit status."""
     words = sys.argv[1:] if argv is None else argv
     if "--check" not in words:
         return stages.run("index", argv, "Recognise a corpus by its names and write OUT/index.csv. With CORPUS --check "

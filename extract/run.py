@@ -283,6 +283,7 @@ class Progress:
     """A bar on stderr: videos and frames a second, what they are spent on, time left, failures so far."""
 
     def start(self, n_todo: int, n_kept: int, thing: str = "video", n_gone: int = 0) -> None:
+        """Say how much there is to do, and begin the progress bar."""
         if n_gone:
             print(f"{n_gone:,} {thing}{'s are' if n_gone > 1 else ' is'} not where the corpus was: going on with the "
                   "crops that were made of them before", file=sys.stderr)
@@ -301,6 +302,7 @@ class Progress:
         self.bar.close()
 
     def add(self, row: dict, spent: dict[str, float], had_real: bool = False) -> None:
+        """Add the outcome of one video."""
         video = row["video"]
         self.n_frames += video["n_read"]
         self.spent.update(spent)
@@ -428,6 +430,7 @@ def _exchange(made: Path, faces: Path) -> None:
 
 @command
 def main(argv: list[str] | None = None) -> int | None:
+    """Run the command; return its exit status."""
     return stages.run("extract", argv, "Sample frames of the videos of OUT/index.csv, find faces, store square crops.",
                       _extract)
 

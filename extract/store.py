@@ -180,6 +180,7 @@ class RemoteStore(Store):
 
 
 def store_at(out: Any, made_with: dict[str, Any], share: str = "all") -> Store:
+    """Return the store of a folder, here or elsewhere."""
     return (RemoteStore if isinstance(out, Remote) else Store)(out, made_with, share)
 
 

@@ -76,6 +76,8 @@ def fail(message: object) -> int:
 
 
 class Command(Protocol):
+    """The `main` of a command."""
+
     def __call__(self, argv: list[str] | None = None) -> int: ...
 
 

@@ -372,6 +372,7 @@ def _detector(given: dict[str, str]) -> int:
 
 @command
 def main(argv: list[str] | None = None) -> int:
+    """Run the targets that `make` was asked for; return the exit status."""
     words = sys.argv[1:] if argv is None else argv
     target = words[0] if words else ""
     if target not in STAGES and target not in TARGETS:

@@ -47,28 +47,35 @@ class Remote:
 
     @property
     def name(self) -> str:
+        """Return the last part of the path."""
         return PurePosixPath(self.key).name
 
     @property
     def parent(self) -> Remote:
+        """Return the folder that holds it."""
         return Remote(self.scheme, str(PurePosixPath(self.key).parent))
 
     def resolve(self) -> Remote:
+        """Return itself: an address has one form."""
         return self
 
     def read_bytes(self) -> bytes:
+        """Return the whole content."""
         with self._asking("read"):
             return _filesystem(self.scheme).cat_file(self.key)
 
     def write_bytes(self, content: bytes) -> None:
+        """Write the whole content."""
         with self._asking("written"):
             _filesystem(self.scheme).pipe_file(self.key, content)
 
     def unlink(self) -> None:
+        """Remove the file."""
         with self._asking("removed"):
             _filesystem(self.scheme).rm_file(self.key)
 
     def is_file(self) -> bool:
+        """Tell whether there is such a file."""
         with contextlib.suppress(FileNotFoundError), self._asking("asked for"):
             return _filesystem(self.scheme).info(self.key)["type"] == "file"
         return False

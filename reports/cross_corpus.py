@@ -16,6 +16,7 @@ from reports.figures import calibration, robustness
 
 @command
 def main(argv: list[str] | None = None) -> None:
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m reports.cross_corpus",
                                      description="Draw what classify.evaluation.cross_corpus has measured.")
     parser.add_argument("--out", type=Path, required=True, help="folder of quality.json")

@@ -120,4 +120,5 @@ def show_cell(cell: dict[str, Any]) -> str:
 
 
 def count(n: int, word: str) -> str:
+    """Return a count with its noun, "1 clip" or "2 clips"."""
     return f"{n} {word}" + ("" if n == 1 else "s")

@@ -242,6 +242,7 @@ def _import(work: stages.Work, path: Path, folder: Path, options: ForeignScoresO
 
 @command
 def main(argv: list[str] | None = None) -> int | None:
+    """Run the command; return its exit status."""
     return stages.run("report", argv, "Turn the scores of a run into one page that people read.", _report)
 
 

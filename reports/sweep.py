@@ -89,6 +89,7 @@ def _with_interval(row: dict[str, Any], column: str) -> str:
 
 @command
 def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m reports.sweep", allow_abbrev=False, description=(
         "Train several recipes on one split and compare them. Flags that are not listed here are those of "
         "classify.train, for all recipes."))

@@ -15,6 +15,7 @@ from serve.options import ServeOptions
 
 @command
 def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m serve.app", description="Judge clips from a browser or a program: a page at /, the API "
         "described at /docs. Uploads are deleted once judged.")

@@ -53,6 +53,7 @@ class Connections:
         return True
 
     def remove(self, one: Protocol) -> None:
+        """Forget a connection; its client has a place again."""
         self.waiting.pop(one, None)
         client = self.all.pop(one, None)
         if client is not None:
@@ -76,12 +77,14 @@ class Protocol(H11Protocol):
     everyone: Connections
 
     def connection_made(self, transport: Any) -> None:
+        """Admit a connection, or close it at once."""
         super().connection_made(transport)
         if not self.everyone.add(self):
             transport.write(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Count a connection as closed."""
         self.everyone.remove(self)
         super().connection_lost(exc)
 
@@ -90,6 +93,7 @@ class Protocol(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def drop(self) -> None:
+        """Close a connection."""
         self.everyone.remove(self)
         self.transport.abort()
 
@@ -107,6 +111,7 @@ class Server(uvicorn.Server):
         self._closing = closing
 
     async def main_loop(self) -> None:
+        """Serve until the process is told to stop, and close silent connections meanwhile."""
         sweeper = asyncio.create_task(self._sweep())
         try:
             await super().main_loop()
@@ -114,6 +119,7 @@ class Server(uvicorn.Server):
             sweeper.cancel()
 
     async def shutdown(self, sockets: Any = None) -> None:
+        """End event streams, then all connections."""
         self._closing()
         await super().shutdown(sockets)
 

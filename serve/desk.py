@@ -71,11 +71,13 @@ class Desk:
         self.arriving[client] += 1
 
     def leave(self, client: str, n: int) -> None:
+        """Give back the places of uploads that have ended."""
         self.arriving[client] -= n
         if self.arriving[client] <= 0:
             del self.arriving[client]
 
     def take(self, upload: Upload, client: str) -> Judgement:
+        """Queue an upload and return its judgement."""
         judgement = Judgement(secrets.token_urlsafe(16), upload, client)
         self._forget_old()
         self.judgements[judgement.id] = judgement
@@ -84,6 +86,7 @@ class Desk:
 
     @property
     def n_queued(self) -> int:
+        """Return how many judgements wait."""
         return sum(judgement.state == "queued" for judgement in self.judgements.values())
 
     def place(self, judgement: Judgement) -> int:

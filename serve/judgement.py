@@ -55,6 +55,7 @@ class Judgement:
         return self.upload.path.with_suffix(".html")
 
     def drop_sheet(self) -> None:
+        """Delete the sheet, if there is one."""
         if self.sheet:
             self.sheet.unlink(missing_ok=True)
             self.sheet = None

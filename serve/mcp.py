@@ -242,6 +242,7 @@ def _sheet(tools: Tools, path: str) -> Path:
 
 @command
 def main(argv: list[str] | None = None) -> None:
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m serve.mcp", description="The judge as tools of an agent (Model "
                                      "Context Protocol, stdin and stdout).")
     parser.add_argument("--model", type=Path, default=SHIPPED, help="model file (default: the shipped detector)")

@@ -48,4 +48,5 @@ class ServeOptions:
 
     @property
     def max_bytes(self) -> int:
+        """Return the most bytes of one file."""
         return round(self.max_mb * 1e6)

@@ -21,10 +21,12 @@ class Problem(Exception):
 
 
 def as_problem(status: int, detail: str) -> dict[str, Any]:
+    """Return a problem as the object of application/problem+json (RFC 9457)."""
     return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
 
 
 def answer(problem: Problem) -> JSONResponse:
+    """Return the response for a problem."""
     return JSONResponse(as_problem(problem.status, problem.detail), problem.status, problem.headers,
                         "application/problem+json")
 

@@ -29,6 +29,7 @@ def draw_samples(folder: Path) -> None:
 
 @command
 def main(argv: list[str] | None = None) -> None:
+    """Run the command; return its exit status."""
     argparse.ArgumentParser(prog="python -m serve.samples", description="Draw the sample clips of the page into "
                             "serve/.").parse_args(argv)
     draw_samples(HERE)

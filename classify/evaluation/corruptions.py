@@ -16,18 +16,22 @@ Alter = Callable[[np.ndarray], np.ndarray]  # uint8 RGB (height, width, 3) to th
 
 
 def coded(crf: int) -> Alter:
+    """Return a corruption: frames coded as H.264."""
     return lambda picture: h264(picture, crf)
 
 
 def scaled(share: float) -> Alter:
+    """Return a corruption: frames made smaller."""
     return lambda picture: cv2.resize(picture, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
 
 
 def blurred(px: float) -> Alter:
+    """Return a corruption: frames blurred."""
     return lambda picture: cv2.GaussianBlur(picture, (0, 0), px)
 
 
 def noisy(levels: float) -> Alter:
+    """Return a corruption: noise of a camera."""
     def alter(picture: np.ndarray) -> np.ndarray:
         noise = np.random.default_rng(0).normal(0, levels, picture.shape)
         return np.clip(picture + noise + .5, 0, 255).astype(np.uint8)
@@ -36,6 +40,7 @@ def noisy(levels: float) -> Alter:
 
 
 def brighter(factor: float) -> Alter:
+    """Return a corruption: frames brighter or darker."""
     return lambda picture: cv2.convertScaleAbs(picture, alpha=factor)
 
 
@@ -49,6 +54,7 @@ def cropped(share: float) -> Alter:
 
 
 def mirrored(picture: np.ndarray) -> np.ndarray:
+    """Mirror frames left to right."""
     return np.ascontiguousarray(picture[:, ::-1])
 
 

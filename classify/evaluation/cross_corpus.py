@@ -357,6 +357,7 @@ def add_clips(parser: argparse.ArgumentParser) -> None:
 
 @command
 def main(argv: list[str] | None = None) -> None:
+    """Run the command; return its exit status."""
     from classify.models.card import read_card
     from classify.models.shipped import SHIPPED
 

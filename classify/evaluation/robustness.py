@@ -108,6 +108,7 @@ def _robustness(work: stages.Work) -> None:
 
 @command
 def main(argv: list[str] | None = None) -> int | None:
+    """Run the command; return its exit status."""
     return stages.run("robustness", argv, "Score the test crops again, compressed, blurred, darker and so on.",
                       _robustness)
 

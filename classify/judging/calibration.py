@@ -44,6 +44,7 @@ class Calibration:
         return 1 / (1 + math.exp(-(self.slope * logit(score) + self.offset)))
 
     def as_record(self) -> dict[str, float]:
+        """Return the band as entries of a model card."""
         return {name: round(value, 6) for name, value in asdict(self).items()}
 
     @classmethod
@@ -53,6 +54,7 @@ class Calibration:
 
 
 def logit(score: float) -> float:
+    """Return the logit of a score, clipped to finite values."""
     clipped = min(max(score, EPS), 1 - EPS)
     return math.log(clipped / (1 - clipped))
 

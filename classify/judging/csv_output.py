@@ -94,6 +94,7 @@ def judge_one(path: str) -> Any:
 
 
 def summary(rows: Sequence[Row], table: Path, thing: str) -> str:
+    """Return one line: how many of each verdict, and how many could not be read."""
     n = Counter("error" if row["error"] else row["verdict"] for row in rows)
     counts = ", ".join(f"{n[verdict]} {verdict.upper()}" for verdict in VERDICTS)
     return f"{table}: {len(rows)} {thing}{'s' * (len(rows) != 1)}, {counts}, {n['error']} could not be read"

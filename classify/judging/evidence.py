@@ -103,11 +103,15 @@ class _Kept:
 
 
 class KeptClip(_Kept, Clip):
+    """A clip that keeps what the sheet shows while its frames are read."""
+
     def __init__(self, path: str | Path, options: FrameOptions):
         super().__init__(path, options)
 
 
 class KeptStill(_Kept, Still):
+    """A picture that keeps what the sheet shows while it is read."""
+
     pass
 
 

@@ -50,6 +50,7 @@ class EfficientNetLite(nn.Module):
         self.conv_head, self.bn2 = SameConv(before, FEATURES, 1), _norm(FEATURES)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the layer's output."""
         x = self.blocks(functional.relu6(self.bn1(self.conv_stem(x))))
         return functional.relu6(self.bn2(self.conv_head(x))).mean((2, 3))
 
@@ -64,6 +65,7 @@ class SameConv(nn.Conv2d):
         """Nothing: see EfficientNetLite."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the layer's output."""
         if self.stride[0] > 1:
             pads = [max(0, (math.ceil(side / self.stride[0]) - 1) * self.stride[0] + self.kernel_size[0] - side)
                     for side in (x.shape[3], x.shape[2])]
@@ -80,6 +82,7 @@ class Separable(nn.Module):
         self.conv_pw, self.bn2 = SameConv(before, after, 1), _norm(after)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the layer's output."""
         return self.bn2(self.conv_pw(functional.relu6(self.bn1(self.conv_dw(x)))))
 
 
@@ -95,6 +98,7 @@ class Inverted(nn.Module):
         self.conv_pwl, self.bn3 = SameConv(inside, after, 1), _norm(after)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the layer's output."""
         y = functional.relu6(self.bn1(self.conv_pw(x)))
         y = self.bn3(self.conv_pwl(functional.relu6(self.bn2(self.conv_dw(y)))))
         return x + y if self.adds else y

@@ -144,6 +144,7 @@ class KerasNet(torch.nn.Module):
         self.body, self.where = model, device
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Compute logits."""
         with keras_on("torch").device(self.where):
             return self.body(pictures.permute(0, 2, 3, 1).float(), training=False)[:, 0]
 

@@ -65,6 +65,7 @@ class FaceNet(torch.nn.Module):
         return seen if self.spectrum is None else torch.cat([seen, self.spectrum(pictures)], 1)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Compute the network's output for pictures."""
         return self.head(self.features(pictures)).flatten()
 
 
@@ -101,9 +102,11 @@ class Ensemble(torch.nn.Module):
         return torch.stack(logits, 1)
 
     def head(self, features: torch.Tensor) -> torch.Tensor:
+        """Average the members' logits."""
         return features.mean(1)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Compute the network's output for pictures."""
         return self.head(self.features(pictures))
 
 
@@ -142,6 +145,7 @@ class SmallCNN(torch.nn.Module):
             nn.Flatten(), nn.Linear(64 * (size // 4) ** 2, self.head_hidden_size), nn.ReLU())
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Compute the network's output for pictures."""
         return self.layers(pictures)
 
 

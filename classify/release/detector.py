@@ -89,6 +89,7 @@ def rounded_up(band: Calibration) -> Calibration:
 
 @command
 def main(argv: list[str] | None = None) -> None:
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m classify.release.detector",
                                      description="Give a trained network the band it is shipped with.")
     parser.add_argument("--model", type=Path, required=True, help="checkpoint of RECIPE=detector")

@@ -43,6 +43,7 @@ def pin(detector: Path = SHIPPED, code: Path = Path(shipped.__file__)) -> dict[s
 
 @command
 def main(argv: list[str] | None = None) -> None:
+    """Run the command; return its exit status."""
     argparse.ArgumentParser(prog="python -m classify.release.pin", description="Write name and digest of "
                             "classify/release/detector.* into classify/models/shipped.py.").parse_args(argv)
     for suffix, digest in pin().items():

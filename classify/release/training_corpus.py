@@ -78,6 +78,7 @@ _detector: Any = None  # of a worker
 
 
 def start() -> None:
+    """Prepare a worker process: its detector."""
     global _detector
     _detector = Detector(FaceOptions(), "cpu")
 
@@ -171,6 +172,7 @@ def write_corpus(dfdc: Path, photos: list[Path], crops: list[Path], out: Path) -
 
 @command
 def main(argv: list[str] | None = None) -> None:
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m classify.release.training_corpus",
                                      description="The pictures that the shipped detector learns from, as a table.")
     parser.add_argument("--dfdc", type=Path, required=True, help="Kaggle's deepfake-faces: faces_224/ and metadata.csv")

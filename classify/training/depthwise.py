@@ -25,6 +25,7 @@ class Depthwise(nn.Module):
         self.padding = (0, 0) if self.same else conv.padding
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the layer's output."""
         if torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         x = x.contiguous(memory_format=LAST)

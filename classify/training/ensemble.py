@@ -60,6 +60,7 @@ def ensemble(models: Sequence[Path], out: Path, options) -> dict[str, Any]:
 
 @command
 def main(argv: list[str] | None = None) -> None:
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m classify.training.ensemble",
                                      description="Checkpoints of one split that judge together, as one file.")
     parser.add_argument("models", type=Path, nargs="+", help="checkpoints")

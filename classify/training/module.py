@@ -62,6 +62,7 @@ class Learner(lightning.LightningModule):
         self.history: list[dict[str, Any]] = []
 
     def configure_optimizers(self):
+        """Return the optimizer, as Lightning asks."""
         optimizer = torch.optim.Adam(self.net.parameters(), lr=self.options.lr)
         if self.options.cosine:
             steps = int(self.trainer.estimated_stepping_batches)
@@ -76,9 +77,11 @@ class Learner(lightning.LightningModule):
 
     def on_fit_start(self) -> None:
         # Not Module.compile: validation, scoring and the checkpoint's probe on the CPU stay as they are.
+        """Compile what computes features where that pays."""
         self._features = _compiled(self.net.features) if _compiles(self.device) else self.net.features
 
     def on_train_epoch_start(self) -> None:
+        """Begin an epoch: what is frozen, and its learning rate."""
         torch.manual_seed(self.options.seed * 100_003 + self.current_epoch)  # for dropout inside the network
         self._freeze()
         if self.current_epoch == self.options.head_epochs > 0:
@@ -100,6 +103,7 @@ class Learner(lightning.LightningModule):
             layer.train(layer in learning)
 
     def training_step(self, batch: Batch, step: int) -> torch.Tensor:
+        """Return the loss of a batch."""
         drawn = draws(batch.keys.tolist(), self.options.seed, self.current_epoch)
         features = self._features(augment(batch.pictures, self.augmentation, drawn))
         logits = self.net.head(features).flatten()
@@ -112,12 +116,15 @@ class Learner(lightning.LightningModule):
         return (loss + aside) * (len(logits) * self.trainer.world_size / batch.n_all)
 
     def on_validation_epoch_start(self) -> None:
+        """Begin a validation: nothing is seen yet."""
         self._val: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
 
     def validation_step(self, batch: Batch, step: int) -> None:
+        """Keep the logits of a batch."""
         self._val.append((self.net(batch.pictures).float().cpu(), batch.labels.cpu(), batch.rows.cpu()))
 
     def on_validation_epoch_end(self) -> None:
+        """End a validation: its metrics."""
         seen = self._val
         if self.trainer.world_size > 1:
             parts: list[Any] = [None] * self.trainer.world_size
@@ -136,6 +143,7 @@ class Learner(lightning.LightningModule):
         self.log(BEST, rank_epoch(video_auc, loss), logger=False)
 
     def on_train_epoch_end(self) -> None:
+        """End an epoch."""
         if self.trainer.world_size > 1:
             torch.distributed.all_reduce(self._train)
         loss, right, n = self._train.tolist()
@@ -146,9 +154,11 @@ class Learner(lightning.LightningModule):
             write_history(self.epochs_csv, self.history)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the history, which a killed run needs to go on."""
         checkpoint["history"] = self.history
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take back what `on_save_checkpoint` added."""
         self.history = checkpoint["history"]
 
     def _method_loss(self, features: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -240,6 +250,7 @@ class Averaging(WeightAveraging):
             1 - torch.clamp((1 + n) / (10 + n), max=decay)))
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """Tell whether to average weights: after each step."""
         return step_idx is not None
 
 

@@ -47,6 +47,7 @@ class Epoch:
         return 1
 
     def batches(self) -> list[np.ndarray]:
+        """Return the batches to draw, arrays of rows."""
         return [self.rows]
 
 
@@ -124,6 +125,7 @@ def _write(sheet: np.ndarray, text: str, x: int, line: float) -> None:
 
 @command
 def main(argv: list[str] | None = None) -> None:
+    """Run the command; return its exit status."""
     out, model, training, options, _ = parse(argv, "python -m classify.training.preview")
     n_real, n_fake = write_sheet(out, model, training, options)
     print(f"augment-sheet: {n_real} reals and {n_fake} fakes in {EPOCHS} epochs: {out / 'augment.png'}")

@@ -120,6 +120,7 @@ def _keep(record: RunRecord, name: str) -> Path:
 
 @command
 def main(argv: list[str] | None = None) -> None:
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m classify.training.replaced",
                                      description="Bring a model back that was replaced by a later training.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run (OUT)")

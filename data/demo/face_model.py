@@ -89,6 +89,7 @@ def point(landmark: int) -> int:
 
 
 def points(landmarks: tuple[int, ...]) -> list[int]:
+    """Return the numbers of these landmarks in the model."""
     return [point(i) for i in landmarks]
 
 
@@ -295,6 +296,7 @@ def default_photos() -> Path:
 
 @command
 def main(argv: list[str] | None = None) -> None:
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m data.demo.face_model", description="Learn the face model again.")
     parser.add_argument("--photos", type=Path, default=default_photos(),
                         help="folder with london/ and canada/ (default $DEEPFAKE_SHARED or ../shared, faces/consented)")

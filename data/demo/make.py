@@ -39,6 +39,8 @@ DRAWING = 3  # version of the drawing: raised when the same options draw other f
 
 @dataclass(frozen=True)
 class DemoOptions:
+    """What is drawn: how many people and clips, and how large."""
+
     identities: int = option(12, "people who swap faces with each other")
     clips: int = option(3, "real clips of each of them")
     fakes: int = option(1, "fakes made from each real clip, each with another face; below the group size")
@@ -199,6 +201,7 @@ def _progress(drawn, total: int):
 
 @command
 def main(argv: list[str] | None = None) -> None:
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m data.demo.make", description="Draw the demo corpus.")
     parser.add_argument("root", type=Path, metavar="OUT_DIR", help="folder to draw into, new or of an earlier demo")
     parser.add_argument("--workers", type=int, default=None, help="processes to draw with (default one per core)")

@@ -33,10 +33,12 @@ class Waves:
 
     @classmethod
     def sample(cls, rng: np.random.Generator, sizes: list[float], shortest_s: float = 1.6) -> Waves:
+        """Draw waves at random, one set for each of `sizes`."""
         amplitude = rng.uniform(0.2, 0.6, (len(sizes), 3)) * np.array(sizes)[:, None]
         return cls(amplitude, rng.uniform(shortest_s, 7.0, amplitude.shape), rng.uniform(0, 2 * np.pi, amplitude.shape))
 
     def at(self, time_s: float) -> np.ndarray:
+        """Return the sum of the waves at a time, one value a set."""
         return (self.amplitude * np.sin(2 * np.pi * time_s / self.period_s + self.phase)).sum(1)
 
 

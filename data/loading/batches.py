@@ -45,7 +45,8 @@ class Order(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batches(self) -> list[np.ndarray]: ...
+    def batches(self) -> list[np.ndarray]:
+        """Return the batches of this epoch, arrays of rows."""
 
 
 class InOrder:
@@ -60,6 +61,7 @@ class InOrder:
         return -(-self.n // self.batch)
 
     def batches(self) -> list[np.ndarray]:
+        """Return the batches of this epoch, arrays of rows."""
         return [np.arange(start, min(start + self.batch, self.n)) for start in range(0, self.n, self.batch)]
 
 
@@ -96,6 +98,7 @@ class EpochOrder:
             raise SplitError("pairs need fakes whose original is in training too, and none is: use another BALANCE=")
 
     def set_epoch(self, epoch: int) -> None:  # Lightning calls this before each epoch
+        """Set the epoch that the next batches are of."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -103,6 +106,7 @@ class EpochOrder:
         return -(-n // self.batch)
 
     def batches(self) -> list[np.ndarray]:
+        """Return the batches of this epoch, arrays of rows."""
         draw = np.random.default_rng((self.seed, self.epoch))
         if self.paired:
             reals = self._drawn(draw)

@@ -38,4 +38,5 @@ class AugmentOptions:
 
     @property
     def degrades(self) -> bool:
+        """Tell whether any option makes pictures worse."""
         return self.downscale < 1 or self.blur > 0 or self.noise > 0 or self.jpeg < 100 or self.h264 > 0

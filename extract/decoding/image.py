@@ -63,6 +63,7 @@ class Still:
         self.rgb = read_picture(path)
 
     def frames(self) -> Iterator[Frame]:
+        """Yield the picture as the only frame."""
         yield Frame(0, 0.0, self.rgb)
 
 

@@ -53,10 +53,12 @@ class Limits:
 
     @property
     def picture_px(self) -> int:
+        """Return the most pixels that a picture may have."""
         return int(self.max_picture_mpx * 1e6)
 
     @property
     def frame_px(self) -> int:
+        """Return the most pixels that a frame of a video may have."""
         return int(self.max_frame_mpx * 1e6)
 
 

@@ -133,6 +133,7 @@ class PyAV:
 
     @property
     def key_numbers(self) -> list[int]:
+        """Return the numbers of the key frames."""
         number_of = {pts: number for number, pts in enumerate(self._pts)} if self._planned else {}
         return [number_of[pts] for pts in self._keys if pts in number_of]
 

@@ -122,6 +122,7 @@ def largest_difference(name: str, content: bytes) -> float:
 
 @command
 def main(argv: list[str] | None = None) -> None:
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m extract.faces.export_nets",
                                      description="MTCNN's networks as ONNX files, from facenet-pytorch's weights.")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder to write to (default: where they ship)")

@@ -35,11 +35,14 @@ class Nets(Protocol):
 
     batch: int  # frames of one clip at once
 
-    def propose(self, levels: Sequence[np.ndarray]) -> list[np.ndarray]: ...
+    def propose(self, levels: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Run P-Net on each level of the image pyramid."""
 
-    def refine(self, crops: np.ndarray) -> np.ndarray: ...
+    def refine(self, crops: np.ndarray) -> np.ndarray:
+        """Run R-Net on crops."""
 
-    def finish(self, crops: np.ndarray) -> np.ndarray: ...
+    def finish(self, crops: np.ndarray) -> np.ndarray:
+        """Run O-Net on crops."""
 
 
 class Cascade:

@@ -65,6 +65,7 @@ class SideFile:
         return f"{self.archive}/{self.name}"
 
     def read_bytes(self) -> bytes:
+        """Return the whole content of the entry."""
         with _opened(self.archive) as archive:
             found = next(member for member in _entries(archive) if _name(member) == self.name)
             with _content(archive, found) as file:

@@ -152,6 +152,7 @@ def read_csv(path: Path, columns: tuple[str, ...], optional: tuple[str, ...] = (
 
 
 def counted(n: int, thing: str) -> str:
+    """Return a count with its noun, "1 video" or "2 videos"."""
     return f"{n:,} {thing}{'' if n == 1 else 's'}"
 
 
@@ -179,4 +180,5 @@ def shown(name: str) -> str:
 
 
 def word(label: int | None) -> str:
+    """Return "fake" or "real" for a label."""
     return "fake" if label else "real"

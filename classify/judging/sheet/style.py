@@ -36,6 +36,7 @@ Drawn = dict[str, bytes]    # suffix -> file
 
 
 def figure_of(n_rows: int, title: str) -> tuple[Figure, list[Axes]]:
+    """Return an empty figure with a title and `n_rows` axes below each other."""
     figure = Figure(figsize=SIZE_IN, layout="constrained")  # without pyplot: no global state, no display
     axes = list(figure.subplots(n_rows, 1, squeeze=False)[:, 0])
     axes[0].set_title(title, pad=18 if n_rows > 1 else 10)
@@ -43,6 +44,7 @@ def figure_of(n_rows: int, title: str) -> tuple[Figure, list[Axes]]:
 
 
 def axes_of(title: str) -> tuple[Figure, Axes]:
+    """Return an empty figure with a title and its only axes."""
     figure, axes = figure_of(1, title)
     return figure, axes[0]
 
@@ -59,4 +61,5 @@ def files_of(figure: Figure) -> Drawn:
 
 
 def unit_square(axes: Axes, x: str, y: str) -> None:
+    """Set both axes to 0 to 1 and name them."""
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=x, ylabel=y)
