@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
-from pipeline.own_files import MARK
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -29,7 +27,7 @@ STYLE: Any = {
 # What each format says of itself. Without a time the same drawing is the same file.
 UNSAID: dict[str, dict[str, Any]] = {"svg": {"Date": None, "Creator": None},
                                      "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-                                     "png": {"Software": MARK}}
+                                     "png": {"Software": None}}
 DPI = 200                   # of the PNG: 1,000 px wide
 
 Drawn = dict[str, bytes]    # suffix -> file
