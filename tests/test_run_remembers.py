@@ -234,7 +234,7 @@ def test_an_unexpected_error_fails_the_stage_and_is_tried_again(demo_corpus, tmp
             raise ZeroDivisionError("detector")
         return whole(path, *rest)
 
-    monkeypatch.setattr(video, "extract_video", failing)
+    monkeypatch.setattr(run, "extract_video", failing)
     assert corpus.main(["--out", str(out), "--corpus", str(demo_corpus)]) == 0
     flags, limit = ["--out", str(out), "--every", "2", "--workers", "0", "--device", "cpu"], 1
     assert run.main(flags) == 1
