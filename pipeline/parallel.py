@@ -187,14 +187,14 @@ def _work(pipe: Any, function: Callable[..., Any], start: Callable[..., Any] | N
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
-    try:
-        if start:
-            start(*start_args)
-    except Exception as error:
-        _send(pipe, "broken", error)
-        return
-    pipe.send(("ready", None))
-    with contextlib.suppress(EOFError, OSError):
+    with contextlib.suppress(EOFError, OSError):  # the map has ended, also while this worker was still starting
+        try:
+            if start:
+                start(*start_args)
+        except Exception as error:
+            _send(pipe, "broken", error)
+            return
+        pipe.send(("ready", None))
         while True:
             _send(pipe, "done", call(function, pipe.recv()))
             give_back_memory()

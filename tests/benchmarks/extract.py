@@ -28,8 +28,8 @@ LIMITS: dict[str, tuple[str, float] | None] = {
     "sampler / full decode, Celeb-DF v2": ("<=", 0.20), "sampler / full decode, FaceForensics++": ("<=", 0.75),
     "sampler / full decode, GOP 250": ("<=", 0.60), "sampler / floor, Celeb-DF v2": None,
     "sampler / floor, FaceForensics++": None, "sampler / floor, GOP 250": None,
-    "usual loop / ours, Celeb-DF v2": (">=", 4.5), "usual loop / ours, FaceForensics++": (">=", 4.0),
-    "usual loop / ours, 1080p": (">=", 4.5), "facenet-pytorch / own detector, 500p": (">=", 3.5),
+    "usual loop / ours, Celeb-DF v2": (">=", 7.5), "usual loop / ours, FaceForensics++": (">=", 5.2),
+    "usual loop / ours, 1080p": (">=", 7.2), "facenet-pytorch / own detector, 500p": (">=", 3.5),
     "facenet-pytorch / own detector, 720p": (">=", 6.0), "facenet-pytorch / own detector, 1080p": (">=", 12.0),
     "two workers / one": (">=", 1.8)}
 SAME_FACES = 0.95  # share of frames in which the main face must be facenet-pytorch's
