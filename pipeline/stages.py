@@ -268,9 +268,10 @@ class Work:
 
         An input that the stage wrote itself, or that it reads elsewhere since, counts as it is now.
         """
-        now = self._inputs({}, False, [])
+        now = self._inputs(self.inputs, False, [])  # a file that is as it was is not read again
         moved = {name for name, place in self.places.items() if self.file(name) != place}
-        return {name: (name not in moved and self.inputs.get(name)) or found for name, found in now.items()}
+        return {name: (name not in moved and self.inputs.get(name)) or found for name, found in now.items()
+                if found is not None}
 
     def finish(self, amount: int, outputs: Sequence[str] = (), **more: Any) -> None:
         """Record that the stage is done.

@@ -111,7 +111,7 @@ class Server(uvicorn.Server):
         self._closing = closing
 
     async def main_loop(self) -> None:
-        """Serve until the process is told to stop, and close silent connections meanwhile."""
+        """Serve until the process receives a signal to stop. Close silent connections meanwhile."""
         sweeper = asyncio.create_task(self._sweep())
         try:
             await super().main_loop()

@@ -8,7 +8,7 @@ const FORMULA = /^[=+\-@'\t\r]/;  // how a cell begins that a spreadsheet comput
 const rows = [];
 let order = { column: "", down: false };
 
-// result: null where there is none, and `error` says why.
+// result: of a judged file; null if it could not be judged, and then `error` is the reason.
 function addRow(job, result, error) {
   const why = error || reasonOf(result);
   rows.push({ job, error, result, name: job.name, verdict: result ? result.verdict : "not judged",

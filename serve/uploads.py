@@ -17,6 +17,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
+from classify.judging.inputs import printable
 from extract.decoding.media import heif_formats
 from serve.problems import Problem
 from serve.sniff import HEAD, HEIC, kinds, suffix_of
@@ -163,7 +164,7 @@ class Receiver:
         if b"filename" not in said or said.get(b"name") != b"file":
             raise Problem(422, "only files in the field `file` are expected: curl -F file=@clip.mp4")
         name = said[b"filename"].decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2]
-        self.name = "".join(c if c.isprintable() else "�" for c in name)[-LONGEST_NAME:] or "file"
+        self.name = printable(name)[-LONGEST_NAME:] or "file"
         if len(self.uploads) == MOST_FILES:
             raise Problem(422, f"more than {MOST_FILES} files at once")
         self.admit()

@@ -45,8 +45,10 @@ Cell = dict[str, Any]  # a Metric as it stands in metrics.json
 class Metric:
     """A number with its interval.
 
-    value: None where it is undefined. low, high: ends of the 95 % interval, None where there is none. reason: why
-    something is None.
+    Attributes:
+        value: the number; None if it is undefined.
+        low, high: the ends of its 95 % interval; None if no interval is computed.
+        reason: why one of them is None; else empty.
     """
 
     value: float | None = None

@@ -10,6 +10,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from classify.judging.inputs import printable
 from classify.judging.judge import FrameScore
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def sampling(evidence: Evidence) -> str:
 
 def file_name(evidence: Evidence) -> str:
     """Return the name of the file without its folder, which is private to the person who judged."""
-    return "".join(c if c.isprintable() else "�" for c in Path(evidence.verdict.path).name)
+    return printable(Path(evidence.verdict.path).name)
 
 
 def headline(evidence: Evidence) -> str:

@@ -25,7 +25,7 @@ class Tree:
     names: of empty files. texts: name -> content of lists and metadata. rows: video_id -> (label, method, target_id,
     source_id, original, official). expected: kind -> clips that the whole corpus has. stray: a file that does not
     belong to it. wrong: changes that contradict its label: name -> name, or name -> content; said: the error.
-    absent: a file whose lack is told, and the line that tells it.
+    absent: a file that `make check` must report when it is missing, and the line that reports it.
     """
 
     title: str
